@@ -1,0 +1,176 @@
+//! When there is something to mine, and what: templates, and the blocks made of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use miner::Solution;
+
+use super::{Ledger, Output, Time};
+use crate::params;
+use crate::rules::isolation::CheckedHeader;
+use crate::store::{Store, StoreError};
+use crate::template::{Base, Template};
+use crate::tx::PublicKey;
+
+/// New transactions wait at most so long for a template that has them, in milliseconds.
+const POOL_REFRESH_MS: u64 = 1_000;
+
+/// A template is renewed after so long even if nothing changed, so that its time stays true, in
+/// milliseconds.
+const TIME_REFRESH_MS: u64 = 30_000;
+
+/// Templates on the current tip that a solution may still come for.
+const MAX_TEMPLATES: usize = 8;
+
+/// What the ledger remembers for its miners.
+pub(super) struct Mining {
+    payee: PublicKey,
+    templates: BTreeMap<u64, Template>,
+    next_job: u64,
+    /// Whether a job is out.
+    active: bool,
+    /// When the next template is due; `None` while there is nothing to mine.
+    due: Option<Time>,
+    outdated: bool,
+    pool_changed: bool,
+    /// On networks mined on demand: mine at least up to this height.
+    mine_to: u32,
+}
+
+impl Mining {
+    pub(super) fn new(payee: PublicKey) -> Mining {
+        Mining {
+            payee,
+            templates: BTreeMap::new(),
+            next_job: 1,
+            active: false,
+            due: None,
+            outdated: true,
+            pool_changed: false,
+            mine_to: 0,
+        }
+    }
+
+    pub(super) fn refresh_at(&self) -> Option<Time> {
+        self.due
+    }
+}
+
+impl<S: Store> Ledger<S> {
+    /// Notes that the tip moved: every template is stale.
+    pub(super) fn mark_job_outdated(&mut self) {
+        if let Some(mining) = &mut self.mining {
+            mining.templates.clear();
+            mining.outdated = true;
+        }
+    }
+
+    pub(super) fn mark_pool_changed(&mut self) {
+        if let Some(mining) = &mut self.mining {
+            mining.pool_changed = true;
+        }
+    }
+
+    pub(super) fn mine_to(&mut self, height: u32) {
+        if let Some(mining) = &mut self.mining
+            && height > mining.mine_to
+        {
+            mining.mine_to = height;
+            mining.pool_changed = true;
+        }
+    }
+
+    /// Gives miners a new job if one is due, or takes the old one away.
+    pub(super) fn refresh_job(&mut self, now: Time) -> Result<(), StoreError> {
+        let next_height = self.next_height();
+        let Some(mining) = &mut self.mining else {
+            return Ok(());
+        };
+        let late = mining.due.is_some_and(|due| due <= now);
+        let idle_and_asked = !mining.active && mining.pool_changed;
+        if mining.pool_changed && mining.active {
+            // Miners are busy: do not disturb them for every single transaction.
+            let soon = now.plus_ms(POOL_REFRESH_MS);
+            mining.due = Some(mining.due.map_or(soon, |due| due.min(soon)));
+            mining.pool_changed = false;
+        }
+        if !(mining.outdated || late || idle_and_asked) {
+            return Ok(());
+        }
+        let on_demand = self.network.mining == params::Mining::OnDemand;
+        let wanted = !on_demand || !self.pool.is_empty() || mining.mine_to >= next_height;
+        (mining.outdated, mining.pool_changed, mining.due) = (false, false, None);
+        let (job_id, payee, forced) =
+            (mining.next_job, mining.payee, mining.mine_to >= next_height);
+        let template = if wanted {
+            Some(self.template(now, job_id, payee)?)
+        } else {
+            None
+        };
+        // Transactions can wait in the pool that cannot stand in a block yet.
+        let template =
+            template.filter(|template| !on_demand || forced || !template.transactions.is_empty());
+        let mining = self.mining.as_mut().expect("checked above");
+        if template.is_some() || mining.active {
+            let job = template.as_ref().map(|template| Arc::clone(&template.job));
+            self.outbox.push_back(Output::Job(job));
+        }
+        mining.active = template.is_some();
+        if let Some(template) = template {
+            mining.next_job += 1;
+            mining.due = Some(now.plus_ms(TIME_REFRESH_MS));
+            mining.templates.insert(job_id, template);
+            while mining.templates.len() > MAX_TEMPLATES {
+                mining.templates.pop_first();
+            }
+        }
+        Ok(())
+    }
+
+    fn template(&self, now: Time, job_id: u64, payee: PublicKey) -> Result<Template, StoreError> {
+        let tip = self.tree.tip();
+        let base = Base {
+            network: &self.network,
+            machine: &*self.machine,
+            view: &self.store,
+            parent: self.tree.parent_facts(tip),
+            parent_hash: self.tree.point(tip).hash,
+            payee,
+            now_s: now.seconds(),
+        };
+        Template::build(&base, &self.pool, job_id)
+    }
+
+    /// Makes a block of a solution. Solutions of jobs on an older tip are too late.
+    pub(super) fn mined(&mut self, now: Time, solution: &Solution) -> Result<(), StoreError> {
+        let Some(mining) = &mut self.mining else {
+            return Ok(());
+        };
+        let Some(template) = mining.templates.remove(&solution.job_id) else {
+            tracing::debug!(target: "chain", job = solution.job_id, "solution came too late");
+            return Ok(());
+        };
+        let header = template.solved(&self.network, solution).and_then(|block| {
+            let added = self.add_header(now, &CheckedHeader::of(&block))?;
+            Ok((block, added))
+        });
+        match header {
+            Ok((block, Some(added))) => {
+                let hash = block.hash();
+                match self.take_body(added.id(), block)? {
+                    Ok(()) => self.activate(Some((hash, template.delta)))?,
+                    Err(error) => refuse_own(&error),
+                }
+            }
+            Ok((_, None)) => unreachable!("templates are built on the tip, which is in the tree"),
+            Err(error) => refuse_own(&error),
+        }
+        // If the block did not become the tip, miners need a new job all the same.
+        self.mark_job_outdated();
+        Ok(())
+    }
+}
+
+fn refuse_own(error: &crate::rules::RuleError) {
+    tracing::error!(target: "chain", %error, "a block of our own is invalid and was dropped");
+}

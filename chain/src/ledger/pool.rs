@@ -1,0 +1,248 @@
+//! The ledger's dealings with the pool: taking transactions in, answering about them, and
+//! keeping the pool true to a moved tip.
+
+use std::collections::BTreeSet;
+
+use ed25519_zebra::SigningKey;
+use miner::Hash;
+
+use super::{Answer, Draft, Ledger, Moves, Output, PeerId, PoolStatus, RequestId, Source};
+use crate::execute::Account;
+use crate::mempool::{Dropped, Refusal};
+use crate::rules::isolation;
+use crate::store::{Store, StoreError};
+use crate::tx::{CheckedTransaction, PublicKey, TRANSACTION_VERSION, Transaction, Unsigned};
+
+/// Records in the pending log beyond twice the needed ones at which it is rewritten.
+const KEPT_SLACK: usize = 4096;
+
+impl<S: Store> Ledger<S> {
+    pub(super) fn transaction(
+        &mut self,
+        source: Source,
+        transaction: CheckedTransaction,
+    ) -> Result<(), StoreError> {
+        let txid = transaction.txid();
+        match (source, self.take_in(&transaction)?) {
+            (Source::Peer(from), Ok(())) => self.say_pooled(transaction, Some(from), false),
+            (Source::Peer(from), Err(refusal)) => {
+                self.outbox.push_back(Output::Refused {
+                    from,
+                    txid,
+                    refusal,
+                });
+            }
+            (Source::Client(request), Ok(())) => {
+                self.keep(&transaction)?;
+                self.say_pooled(transaction, None, false);
+                self.answer(request, Answer::Accepted { txid });
+            }
+            (Source::Client(request), Err(refusal)) => {
+                self.answer(request, Answer::Refused(refusal));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, request: RequestId, draft: Draft) -> Result<(), StoreError> {
+        let Some(key) = self.key else {
+            self.answer(request, Answer::NoKey);
+            return Ok(());
+        };
+        let transaction = self.sign(&key, draft)?;
+        let form = isolation::check_form(&self.network, &*self.machine, &transaction);
+        if let Err(error) = form {
+            self.answer(request, Answer::Invalid(error));
+            return Ok(());
+        }
+        let transaction = isolation::own_transaction(transaction);
+        self.transaction(Source::Client(request), transaction)
+    }
+
+    pub(super) fn lookup(&mut self, request: RequestId, txid: Hash) {
+        let status = match (self.pool.get(&txid), self.pool.dropped(&txid)) {
+            (Some(_), _) => PoolStatus::Pending,
+            (None, Some(reason)) => PoolStatus::Dropped(reason),
+            (None, None) => PoolStatus::Unknown,
+        };
+        self.answer(request, Answer::Status(status));
+    }
+
+    pub(super) fn account(
+        &mut self,
+        request: RequestId,
+        key: Option<PublicKey>,
+    ) -> Result<(), StoreError> {
+        let own = self.key.as_ref().map(PublicKey::from);
+        let Some(key) = key.or(own) else {
+            self.answer(request, Answer::NoKey);
+            return Ok(());
+        };
+        let account = self.account_of(&key)?;
+        let answer = Answer::Account {
+            key,
+            balance: account.balance,
+            next_sequence: self.pool.next_sequence(&key, account),
+            pooled: self.pool.count_of(&key),
+        };
+        self.answer(request, answer);
+        Ok(())
+    }
+
+    /// Brings the pool in line with a moved tip.
+    pub(super) fn follow_in_pool(&mut self, moves: &Moves) -> Result<(), StoreError> {
+        let blocks = || {
+            let connected = moves.connected.iter().map(|connected| &connected.block);
+            moves
+                .reverted
+                .iter()
+                .map(|reverted| &reverted.block)
+                .chain(connected)
+        };
+        for connected in &moves.connected {
+            for transaction in connected.block.transactions() {
+                self.pool.included(&transaction.txid());
+                self.kept.remove(&transaction.txid());
+            }
+        }
+        let signers: BTreeSet<PublicKey> = blocks()
+            .flat_map(|block| block.transactions())
+            .map(|tx| tx.signer)
+            .collect();
+        for signer in signers {
+            let account = self.account_of(&signer)?;
+            let gone = self.pool.update_account(&signer, account);
+            self.say_dropped(gone);
+        }
+        let gone = self.pool.expire(self.next_height());
+        self.say_dropped(gone);
+        for reverted in moves.reverted.iter().rev() {
+            for transaction in reverted.block.transactions() {
+                if self.store.inclusion(&transaction.txid())?.is_none()
+                    && self.take_in(transaction)?.is_ok()
+                {
+                    self.say_pooled(transaction.clone(), None, true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what was kept on disk for clients when the process ended.
+    pub(super) fn restore_kept(&mut self) -> Result<(), StoreError> {
+        for bytes in self.store.pending()? {
+            let Ok(transaction) = Transaction::decode(&bytes) else {
+                continue;
+            };
+            let checked = isolation::check_transaction(
+                &self.network,
+                &self.genesis,
+                &*self.machine,
+                transaction,
+            );
+            if let Ok(transaction) = checked
+                && self.take_in(&transaction)?.is_ok()
+            {
+                self.kept.insert(transaction.txid());
+                self.say_pooled(transaction, None, false);
+            }
+        }
+        self.compact_kept()
+    }
+
+    /// Rewrites the pending log when most of its records are no longer needed.
+    pub(super) fn compact_kept_if_long(&mut self) -> Result<(), StoreError> {
+        if self.kept_records > 2 * self.kept.len() + KEPT_SLACK {
+            self.compact_kept()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Rewrites the pending log with what still waits.
+    pub(super) fn compact_kept(&mut self) -> Result<(), StoreError> {
+        let pool = &self.pool;
+        self.kept.retain(|txid| pool.get(txid).is_some());
+        let mut waiting: Vec<&CheckedTransaction> =
+            self.kept.iter().filter_map(|txid| pool.get(txid)).collect();
+        waiting.sort_by_key(|transaction| (transaction.signer, transaction.sequence));
+        let bytes: Vec<&[u8]> = waiting
+            .iter()
+            .map(|transaction| transaction.bytes())
+            .collect();
+        self.store.replace_pending(&bytes)?;
+        self.kept_records = self.kept.len();
+        Ok(())
+    }
+
+    fn take_in(&mut self, tx: &CheckedTransaction) -> Result<Result<(), Refusal>, StoreError> {
+        let account = self.account_of(&tx.signer)?;
+        let next_height = self.next_height();
+        match self
+            .pool
+            .add(&self.network, tx.clone(), account, next_height)
+        {
+            Ok(gone) => {
+                self.say_dropped(gone);
+                self.mark_pool_changed();
+                Ok(Ok(()))
+            }
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    fn keep(&mut self, transaction: &CheckedTransaction) -> Result<(), StoreError> {
+        self.store.keep_pending(transaction.bytes())?;
+        self.kept.insert(transaction.txid());
+        self.kept_records += 1;
+        Ok(())
+    }
+
+    /// Gives a draft its sequence, its fee and a signature.
+    fn sign(&self, key: &SigningKey, draft: Draft) -> Result<Transaction, StoreError> {
+        let signer = PublicKey::from(key);
+        let account = self.account_of(&signer)?;
+        let mut unsigned = Unsigned {
+            version: TRANSACTION_VERSION,
+            signer,
+            sequence: self.pool.next_sequence(&signer, account),
+            expires_at: draft.expires_at,
+            fee: draft.fee.unwrap_or(0),
+            operations: draft.operations,
+        };
+        if draft.fee.is_none() {
+            // A larger fee can need more bytes, and so a larger fee: this settles at once.
+            while unsigned.fee < self.network.min_fee(unsigned.signed_len()) {
+                unsigned.fee = self.network.min_fee(unsigned.signed_len());
+            }
+        }
+        Ok(unsigned.sign(key, &self.genesis))
+    }
+
+    fn account_of(&self, signer: &PublicKey) -> Result<Account, StoreError> {
+        self.machine.account(&self.store, signer)
+    }
+
+    pub(super) fn next_height(&self) -> u32 {
+        self.tree.point(self.tree.tip()).height + 1
+    }
+
+    fn say_pooled(&mut self, tx: CheckedTransaction, from: Option<PeerId>, reverted: bool) {
+        self.outbox.push_back(Output::Pooled {
+            transaction: tx,
+            from,
+            reverted,
+        });
+    }
+
+    fn say_dropped(&mut self, gone: Vec<Dropped>) {
+        let said = gone
+            .into_iter()
+            .map(|(txid, reason)| Output::Dropped { txid, reason });
+        self.outbox.extend(said);
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        self.outbox.push_back(Output::Answer { request, answer });
+    }
+}

@@ -1,0 +1,259 @@
+//! What goes into the ledger and what comes out of it.
+
+use std::sync::Arc;
+
+use miner::{Hash, Job, Solution, Work};
+
+use crate::block::CheckedBlock;
+use crate::header::Header;
+use crate::mempool::{DropReason, Refusal};
+use crate::rules::RuleError;
+use crate::rules::isolation::CheckedHeader;
+use crate::store::ChainPoint;
+use crate::tx::{CheckedTransaction, OperationBytes, PublicKey};
+
+/// A connected peer, named by the network layer. Never used twice in a process's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(pub u64);
+
+/// A question the driver waits to be answered. Unique among those open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Where a transaction came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A peer relayed it.
+    Peer(PeerId),
+    /// A client of this node handed it in; the answer goes to this request.
+    Client(RequestId),
+}
+
+/// What a client wants written, before it has a sequence and a signature.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Applied together or not at all.
+    pub operations: Vec<OperationBytes>,
+    /// `None` = the least fee the network takes.
+    pub fee: Option<u64>,
+    /// Last height it may be included at; 0 = never expires.
+    pub expires_at: u32,
+}
+
+/// What the ledger is told. Everything from outside has passed the isolation rules.
+#[derive(Debug)]
+pub enum Input {
+    /// A peer sent headers, ascending and linked.
+    Headers {
+        /// Who sent them.
+        from: PeerId,
+        /// At least one, linked, ascending.
+        headers: Vec<CheckedHeader>,
+    },
+    /// A peer sent a block.
+    Block {
+        /// Who sent it.
+        from: PeerId,
+        /// The block.
+        block: CheckedBlock,
+    },
+    /// A signed transaction.
+    Transaction {
+        /// Where from.
+        source: Source,
+        /// The transaction.
+        transaction: CheckedTransaction,
+    },
+    /// Sign this with the node's key and take it in.
+    Write {
+        /// Who asked.
+        request: RequestId,
+        /// What to sign.
+        draft: Draft,
+    },
+    /// Where does this transaction stand?
+    Lookup {
+        /// Who asked.
+        request: RequestId,
+        /// The transaction.
+        txid: Hash,
+    },
+    /// What can this account spend, and what comes next?
+    Account {
+        /// Who asked.
+        request: RequestId,
+        /// The account; `None` = the node's own.
+        key: Option<PublicKey>,
+    },
+    /// On networks mined on demand: mine at least up to this height.
+    MineTo {
+        /// Target height.
+        height: u32,
+    },
+    /// A miner found the nonce of a job of ours.
+    Mined(Solution),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the ledger says.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// What became of a peer's headers.
+    HeadersJudged {
+        /// Who sent them.
+        from: PeerId,
+        /// The verdict.
+        verdict: HeadersVerdict,
+    },
+    /// Bodies missing on the best header chain, lowest height first, at most
+    /// [`crate::ledger::WANTED_WINDOW`]. Replaces the list before.
+    Wanted(Vec<ChainPoint>),
+    /// A peer broke a rule and must be dropped.
+    PeerFault {
+        /// Who.
+        from: PeerId,
+        /// Which rule.
+        error: RuleError,
+    },
+    /// The main chain changed (or the ledger has just started: nothing reverted or connected).
+    TipChanged(Arc<TipChange>),
+    /// A transaction is now in the pool.
+    Pooled {
+        /// The transaction.
+        transaction: CheckedTransaction,
+        /// Who relayed it, if a peer did.
+        from: Option<PeerId>,
+        /// Whether it was in a block that was reverted.
+        reverted: bool,
+    },
+    /// A peer's transaction was not taken into the pool. No fault of the peer.
+    Refused {
+        /// Who relayed it.
+        from: PeerId,
+        /// Which transaction.
+        txid: Hash,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A transaction left the pool other than by a block.
+    Dropped {
+        /// Which one.
+        txid: Hash,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Mine this from now on; `None` = nothing.
+    Job(Option<Arc<Job>>),
+    /// An answer to a request.
+    Answer {
+        /// Whose request.
+        request: RequestId,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// The verdict on a batch of headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadersVerdict {
+    /// All are known or new and valid.
+    Accepted {
+        /// How many were new.
+        new: usize,
+        /// The last of them.
+        last: ChainPoint,
+        /// Work of the chain that ends in it.
+        work: Work,
+    },
+    /// The first one's parent is unknown: ask with a locator.
+    Unconnected,
+    /// Valid, but too far ahead of our clock; not punished.
+    TooNew,
+    /// Valid, but we keep no more headers off the best chain; not punished.
+    TooMany,
+}
+
+/// An answer to a request.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The transaction is in the pool.
+    Accepted {
+        /// Its id.
+        txid: Hash,
+    },
+    /// The transaction was not taken.
+    Refused(Refusal),
+    /// The draft breaks a rule.
+    Invalid(RuleError),
+    /// The node has no key to sign with.
+    NoKey,
+    /// Where a transaction stands outside the chain (the index knows those inside).
+    Status(PoolStatus),
+    /// An account.
+    Account {
+        /// Whose.
+        key: PublicKey,
+        /// In the smallest unit, as of the tip.
+        balance: u64,
+        /// Next sequence, counting pooled transactions.
+        next_sequence: u64,
+        /// Transactions of it in the pool.
+        pooled: usize,
+    },
+}
+
+/// Where a transaction stands outside the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolStatus {
+    /// Waiting for a block.
+    Pending,
+    /// Left the pool for good.
+    Dropped(DropReason),
+    /// Never seen, or forgotten.
+    Unknown,
+}
+
+/// A block that became part of the main chain.
+#[derive(Clone, Debug)]
+pub struct ConnectedBlock {
+    /// The block.
+    pub block: CheckedBlock,
+    /// Its height.
+    pub height: u32,
+    /// Its transactions' outcomes, in order.
+    pub outcomes: Vec<Vec<u8>>,
+}
+
+/// A block that left the main chain.
+#[derive(Clone, Debug)]
+pub struct RevertedBlock {
+    /// The block.
+    pub block: CheckedBlock,
+    /// The height it had.
+    pub height: u32,
+}
+
+/// How the main chain changed, and where it stands now.
+#[derive(Clone, Debug)]
+pub struct TipChange {
+    /// Blocks taken off, highest first.
+    pub reverted: Vec<RevertedBlock>,
+    /// Blocks put on, lowest first.
+    pub connected: Vec<ConnectedBlock>,
+    /// The new tip.
+    pub tip: ChainPoint,
+    /// The tip's header.
+    pub header: Header,
+    /// Work of the main chain.
+    pub work: Work,
+    /// Height of the best header chain: above the tip while bodies are missing.
+    pub best_header: ChainPoint,
+    /// Hashes that let a peer find where our best header chain leaves its own: the newest ten,
+    /// then ever wider steps, genesis last.
+    pub locator: Vec<Hash>,
+    /// Transactions in the pool.
+    pub pool_count: usize,
+    /// Bytes of transactions in the pool.
+    pub pool_bytes: usize,
+}

@@ -1,0 +1,20 @@
+//! What a valid history is.
+//!
+//! The chain orders blocks of signed transactions and knows nothing of keys or values: what
+//! transactions mean is asked of one trait, [`execute::StateMachine`].
+
+pub mod audit;
+pub mod block;
+pub mod execute;
+pub mod header;
+pub mod ledger;
+pub mod mempool;
+pub mod params;
+pub mod rules;
+pub mod store;
+mod template;
+pub mod tree;
+pub mod tx;
+pub mod verify;
+
+pub use miner::{CompactTarget, Hash, Target, Work};

@@ -1,0 +1,245 @@
+//! Where blocks and state are kept, in domain words.
+//!
+//! [`Store`] is what the ledger writes, [`Archive`] what anybody may read. Block bodies go to an
+//! append-only log that is synced before the one transaction that makes a block part of the
+//! chain; everything else can be rebuilt from that log.
+
+mod log;
+mod memory;
+mod sqlite;
+
+use std::path::PathBuf;
+
+use miner::Hash;
+
+use crate::block::CheckedBlock;
+use crate::execute::{Delta, View};
+use crate::header::Header;
+
+pub use log::{LogRepair, RecordLog, TORN_TAIL_LIMIT_BYTES};
+pub use memory::MemoryStore;
+pub use sqlite::{SqliteArchive, SqliteStore};
+
+/// What is wrong with the store. Always our fault or our machine's, never a peer's.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("index {path}: {message}")]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What SQLite said.
+        message: String,
+    },
+    /// Bytes on disk are not what was written.
+    #[error("{path}: damaged at offset {offset}: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// First bad byte.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// The index contradicts itself or the log; `graven reindex` rebuilds it.
+    #[error("{path}: {what}; `graven reindex` rebuilds the index from the block log")]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The folder holds another network's chain.
+    #[error("{path} belongs to another network (genesis {found}, wanted {wanted})")]
+    OtherNetwork {
+        /// The file.
+        path: PathBuf,
+        /// Genesis hash in the file.
+        found: Hash,
+        /// Genesis hash of the network asked for.
+        wanted: Hash,
+    },
+    /// Written by a newer program.
+    #[error("{path}: format version {found} is newer than this program's {known}")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// In the file.
+        found: u32,
+        /// The newest this program knows.
+        known: u32,
+    },
+}
+
+/// A position on the main chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainPoint {
+    /// Distance from genesis.
+    pub height: u32,
+    /// The block's hash.
+    pub hash: Hash,
+}
+
+/// Where a transaction stands in the main chain, and what it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// Height of its block.
+    pub height: u32,
+    /// Position in the block, the coinbase not counted.
+    pub position: u32,
+    /// The state machine's outcome.
+    pub outcome: Vec<u8>,
+}
+
+/// A block body in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBlock {
+    /// Its id.
+    pub hash: Hash,
+    /// Its header.
+    pub header: Header,
+    /// Whether executing it failed.
+    pub invalid: bool,
+}
+
+/// Read access to blocks and state, as of one moment.
+pub trait Archive: View {
+    /// The newest block of the main chain.
+    ///
+    /// # Errors
+    /// When the store fails; so for every method here.
+    fn tip(&self) -> Result<ChainPoint, StoreError>;
+
+    /// The main chain's block at a height.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn main_hash(&self, height: u32) -> Result<Option<Hash>, StoreError>;
+
+    /// Headers of the main chain from a height on, ascending, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn main_headers(&self, from: u32, limit: usize) -> Result<Vec<Header>, StoreError>;
+
+    /// Height of a block of the main chain; `None` for others.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError>;
+
+    /// The bytes of a stored block, on the main chain or not.
+    ///
+    /// # Errors
+    /// When the store fails or the bytes are damaged.
+    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Where a transaction stands in the main chain.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError>;
+
+    /// Headers after the newest locator entry on the main chain (after genesis if none is).
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn headers_after(&self, locator: &[Hash], limit: usize) -> Result<Vec<Header>, StoreError> {
+        let mut from = 1;
+        for hash in locator {
+            if let Some(height) = self.main_height(hash)? {
+                from = height + 1;
+                break;
+            }
+        }
+        self.main_headers(from, limit)
+    }
+}
+
+/// What the ledger writes. One owner; every method is all or nothing.
+pub trait Store: Archive + Send {
+    /// Every stored block but genesis, in the order in which they arrived.
+    ///
+    /// # Errors
+    /// When the store fails; so for every method here.
+    fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError>;
+
+    /// The next block of the log that the index lacks, as its bytes. After a crash these are
+    /// few; after a lost index all.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Share of the log's bytes that the index covers, 0.0 to 1.0, for progress reports.
+    fn indexed_share(&self) -> f64;
+
+    /// Notes the block last returned by [`Store::next_unindexed`] in the index.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
+
+    /// Keeps a block body. Not yet synced.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
+
+    /// Makes a stored block the new tip: syncs its body, then writes chain row, undo, state rows
+    /// and outcomes in one transaction.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn connect(
+        &mut self,
+        block: &CheckedBlock,
+        height: u32,
+        delta: &Delta,
+    ) -> Result<(), StoreError>;
+
+    /// Takes the tip off the chain and restores the state before it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
+
+    /// Remembers that executing a stored block fails.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError>;
+
+    /// Keeps a transaction that this node acknowledged until it is in a block, whatever happens
+    /// to the process.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn keep_pending(&mut self, transaction: &[u8]) -> Result<(), StoreError>;
+
+    /// The transactions kept, oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn pending(&mut self) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Keeps exactly these from now on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn replace_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError>;
+
+    /// Brings everything to disk, for a clean stop.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn flush(&mut self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,92 @@
+use super::*;
+
+fn payload(seed: u8) -> Vec<u8> {
+    (0..MIN_TRANSACTION_BYTES + usize::from(seed))
+        .map(|at| (at as u8).wrapping_mul(seed))
+        .collect()
+}
+
+fn written(folder: &Path, seeds: &[u8]) -> (PathBuf, Vec<Location>) {
+    let path = folder.join("log");
+    let mut log = RecordLog::open(&path, &Hash::ZERO).unwrap();
+    let locations = seeds
+        .iter()
+        .map(|&seed| log.append(&payload(seed)).unwrap())
+        .collect();
+    log.sync().unwrap();
+    (path, locations)
+}
+
+fn reopened(path: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
+    RecordLog::open(path, &Hash::ZERO)?.read_all_repairing()
+}
+
+#[test]
+fn records_survive_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, locations) = written(folder.path(), &[1, 2, 3]);
+    assert_eq!(
+        reopened(&path).unwrap(),
+        [payload(1), payload(2), payload(3)]
+    );
+    let log = RecordLog::open_read_only(&path, &Hash::ZERO).unwrap();
+    assert_eq!(log.read(locations[1]).unwrap(), payload(2));
+}
+
+#[test]
+fn a_tail_cut_anywhere_loses_only_the_last_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, locations) = written(folder.path(), &[1, 2]);
+    let whole = std::fs::read(&path).unwrap();
+    for cut in locations[1].offset + 1..locations[1].end() {
+        std::fs::write(&path, &whole[..usize::try_from(cut).unwrap()]).unwrap();
+        assert_eq!(reopened(&path).unwrap(), [payload(1)], "cut at {cut}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), locations[1].offset);
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, locations) = written(folder.path(), &[1]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend([0; 5000]);
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(reopened(&path).unwrap(), [payload(1)]);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), locations[0].end());
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_with_file_and_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, locations) = written(folder.path(), &[1, 2, 3]);
+    let whole = std::fs::read(&path).unwrap();
+    for at in [
+        locations[1].offset,
+        locations[1].offset + 4,
+        locations[1].offset + 20,
+    ] {
+        let mut bytes = whole.clone();
+        bytes[usize::try_from(at).unwrap()] ^= 0x40;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = reopened(&path).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Damaged { path: named, offset, .. }
+                if *named == path && *offset == locations[1].offset),
+            "{error}"
+        );
+        assert_eq!(
+            std::fs::read(&path).unwrap(),
+            bytes,
+            "a refused file is left alone"
+        );
+    }
+}
+
+#[test]
+fn another_networks_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = written(folder.path(), &[1]);
+    let error = RecordLog::open(&path, &Hash([1; 32])).unwrap_err();
+    assert!(matches!(error, StoreError::OtherNetwork { .. }), "{error}");
+}

@@ -1,0 +1,206 @@
+//! The store in memory, for tests and simulations: the same promises, nothing on disk.
+
+use std::collections::BTreeMap;
+
+use miner::Hash;
+
+use super::{Archive, ChainPoint, Inclusion, Store, StoreError, StoredBlock};
+use crate::block::CheckedBlock;
+use crate::execute::{Delta, Order, Range, Row, RowChange, View};
+use crate::header::Header;
+
+/// A store in ordered maps.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    state: BTreeMap<Vec<u8>, Vec<u8>>,
+    chain: Vec<Connected>,
+    heights: BTreeMap<Hash, u32>,
+    inclusions: BTreeMap<Hash, Inclusion>,
+    arrivals: Vec<StoredBlock>,
+    bodies: BTreeMap<Hash, Vec<u8>>,
+    pending: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+struct Connected {
+    hash: Hash,
+    header: Header,
+    rows: Vec<RowChange>,
+}
+
+impl MemoryStore {
+    /// A store with genesis connected.
+    pub fn new(genesis: &CheckedBlock, delta: &Delta) -> MemoryStore {
+        let mut store = MemoryStore::default();
+        store.push(genesis, 0, delta);
+        store
+    }
+
+    /// Every row of the state, in key order.
+    pub fn state(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.state
+    }
+
+    fn push(&mut self, block: &CheckedBlock, height: u32, delta: &Delta) {
+        assert_eq!(self.chain.len(), height as usize, "blocks connect in order");
+        for row in &delta.rows {
+            write_row(&mut self.state, &row.key, row.after.clone());
+        }
+        for (position, (transaction, outcome)) in
+            (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
+        {
+            let inclusion = Inclusion {
+                height,
+                position,
+                outcome: outcome.clone(),
+            };
+            self.inclusions.insert(transaction.txid(), inclusion);
+        }
+        self.heights.insert(block.hash(), height);
+        let rows = delta.rows.clone();
+        self.chain.push(Connected {
+            hash: block.hash(),
+            header: *block.header(),
+            rows,
+        });
+    }
+}
+
+impl View for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state.get(key).cloned())
+    }
+
+    fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        if range.from >= range.to {
+            return Ok(Vec::new());
+        }
+        let rows = self.state.range(range.from.to_vec()..range.to.to_vec());
+        let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+        Ok(match range.order {
+            Order::Ascending => rows.take(range.limit).map(owned).collect(),
+            Order::Descending => rows.rev().take(range.limit).map(owned).collect(),
+        })
+    }
+}
+
+impl Archive for MemoryStore {
+    fn tip(&self) -> Result<ChainPoint, StoreError> {
+        let height = u32::try_from(self.chain.len() - 1).expect("heights are 32-bit");
+        let hash = self
+            .chain
+            .last()
+            .expect("genesis is never disconnected")
+            .hash;
+        Ok(ChainPoint { height, hash })
+    }
+
+    fn main_hash(&self, height: u32) -> Result<Option<Hash>, StoreError> {
+        Ok(self.chain.get(height as usize).map(|block| block.hash))
+    }
+
+    fn main_headers(&self, from: u32, limit: usize) -> Result<Vec<Header>, StoreError> {
+        let blocks = self.chain.iter().skip(from as usize).take(limit);
+        Ok(blocks.map(|block| block.header).collect())
+    }
+
+    fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError> {
+        Ok(self.heights.get(hash).copied())
+    }
+
+    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.bodies.get(hash).cloned())
+    }
+
+    fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
+        Ok(self.inclusions.get(txid).cloned())
+    }
+}
+
+impl Store for MemoryStore {
+    fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError> {
+        Ok(self.arrivals.clone())
+    }
+
+    fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn indexed_share(&self) -> f64 {
+        1.0
+    }
+
+    fn index_unindexed(&mut self, _: &CheckedBlock) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+        self.bodies.insert(block.hash(), block.bytes().to_vec());
+        let stored = StoredBlock {
+            hash: block.hash(),
+            header: *block.header(),
+            invalid: false,
+        };
+        self.arrivals.push(stored);
+        Ok(())
+    }
+
+    fn connect(
+        &mut self,
+        block: &CheckedBlock,
+        height: u32,
+        delta: &Delta,
+    ) -> Result<(), StoreError> {
+        self.push(block, height, delta);
+        Ok(())
+    }
+
+    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+        let last = self.chain.pop().expect("there is a tip");
+        assert_eq!(last.hash, block.hash(), "only the tip can be disconnected");
+        self.heights.remove(&last.hash);
+        for row in last.rows {
+            write_row(&mut self.state, &row.key, row.before);
+        }
+        for transaction in block.transactions() {
+            self.inclusions.remove(&transaction.txid());
+        }
+        Ok(())
+    }
+
+    fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError> {
+        for stored in self
+            .arrivals
+            .iter_mut()
+            .filter(|stored| stored.hash == *hash)
+        {
+            stored.invalid = true;
+        }
+        Ok(())
+    }
+
+    fn keep_pending(&mut self, transaction: &[u8]) -> Result<(), StoreError> {
+        self.pending.push(transaction.to_vec());
+        Ok(())
+    }
+
+    fn pending(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.pending.clone())
+    }
+
+    fn replace_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError> {
+        self.pending = transactions.iter().map(|bytes| bytes.to_vec()).collect();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn write_row(state: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8], value: Option<Vec<u8>>) {
+    match value {
+        Some(value) => state.insert(key.to_vec(), value),
+        None => state.remove(key),
+    };
+}

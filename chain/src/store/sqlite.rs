@@ -1,0 +1,694 @@
+//! The store on disk: the block log and its SQLite index.
+//!
+//! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
+//! corrupt it, and the log, which is synced first, brings them back at the next start.
+
+use std::path::{Path, PathBuf};
+
+use miner::Hash;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+
+use super::log::{Location, Next};
+use super::{Archive, ChainPoint, Inclusion, LogRepair, RecordLog, Store, StoreError, StoredBlock};
+use crate::block::CheckedBlock;
+use crate::execute::{Delta, Order, Range, Row, RowChange, View};
+use crate::header::{HEADER_BYTES, Header};
+use crate::params::Network;
+
+const SCHEMA: &[&str] = &[include_str!("schema/0001.sql")];
+const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"
+const CACHED_STATEMENTS: usize = 64;
+
+const INDEX_FILE: &str = "index.sqlite";
+const BLOCK_LOG_FILE: &str = "blocks.log";
+const PENDING_LOG_FILE: &str = "pending.log";
+
+/// The pending log is rewritten at start; past this many bytes also at the next change.
+type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Read access to a folder's index and block log.
+#[derive(Debug)]
+pub struct SqliteArchive {
+    connection: Connection,
+    path: PathBuf,
+    log: RecordLog,
+}
+
+/// The one writer of a folder.
+#[derive(Debug)]
+pub struct SqliteStore {
+    archive: SqliteArchive,
+    pending: RecordLog,
+    indexed_end: u64,
+    /// The record last given out by `next_unindexed`.
+    unindexed: Option<Location>,
+    repairs: Vec<LogRepair>,
+}
+
+impl SqliteArchive {
+    /// Opens a folder that a [`SqliteStore`] has created, for reading only.
+    ///
+    /// # Errors
+    /// When there is no such folder or it is another network's.
+    pub fn open(folder: &Path, network: &Network) -> Result<SqliteArchive, StoreError> {
+        let genesis = network.genesis_hash();
+        let path = folder.join(INDEX_FILE);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)
+            .map_err(|error| index_error(&path, &error))?;
+        connection
+            .execute_batch(
+                "PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;",
+            )
+            .map_err(|error| index_error(&path, &error))?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        let log = RecordLog::open_read_only(&folder.join(BLOCK_LOG_FILE), &genesis)?;
+        let archive = SqliteArchive {
+            connection,
+            path,
+            log,
+        };
+        archive.check_genesis(&genesis)?;
+        Ok(archive)
+    }
+
+    /// Runs `reads` on one snapshot: commits that happen meanwhile are not seen.
+    ///
+    /// # Errors
+    /// When SQLite fails, or what `reads` returns.
+    pub fn snapshot<T>(
+        &self,
+        reads: impl FnOnce(&SqliteArchive) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.run("BEGIN DEFERRED")?;
+        let result = reads(self);
+        self.run("COMMIT")?;
+        result
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection
+            .execute_batch(sql)
+            .map_err(|error| self.error(&error))
+    }
+
+    fn check_genesis(&self, genesis: &Hash) -> Result<(), StoreError> {
+        let found = self.meta("genesis")?.and_then(|bytes| hash_from(&bytes));
+        match found {
+            Some(found) if found == *genesis => Ok(()),
+            Some(found) => {
+                let path = self.path.clone();
+                Err(StoreError::OtherNetwork {
+                    path,
+                    found,
+                    wanted: *genesis,
+                })
+            }
+            None => Err(self.inconsistent("no genesis is recorded")),
+        }
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(values, read).optional())
+            .map_err(|error| self.error(&error))
+    }
+
+    fn many<T>(
+        &self,
+        sql: &str,
+        values: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map(values, read)?.collect())
+            .map_err(|error| self.error(&error))
+    }
+
+    fn location(&self, hash: &Hash) -> Result<Option<Location>, StoreError> {
+        self.one(
+            "SELECT offset, length FROM block WHERE hash = ?1",
+            [&hash.0[..]],
+            |row| {
+                Ok(Location {
+                    offset: row.get::<_, i64>(0)?.cast_unsigned(),
+                    length: row.get(1)?,
+                })
+            },
+        )
+    }
+
+    fn header_from(&self, bytes: &[u8]) -> Result<Header, StoreError> {
+        <&[u8; HEADER_BYTES]>::try_from(bytes)
+            .map(Header::decode)
+            .map_err(|_| self.inconsistent("a header has not 80 bytes"))
+    }
+
+    fn error(&self, error: &rusqlite::Error) -> StoreError {
+        index_error(&self.path, error)
+    }
+
+    fn inconsistent(&self, what: &str) -> StoreError {
+        StoreError::Inconsistent {
+            path: self.path.clone(),
+            what: what.to_string(),
+        }
+    }
+
+    /// Writes every row that follows from the block log, one a line, in a fixed order: equal
+    /// states give equal dumps.
+    ///
+    /// # Errors
+    /// When the store or `out` fails.
+    pub fn dump(&self, out: &mut dyn std::io::Write) -> Result<(), StoreError> {
+        let tables = [
+            (
+                "block",
+                "SELECT arrival, hash, header, offset, length, invalid FROM block ORDER BY 1",
+            ),
+            (
+                "chain",
+                "SELECT height, hash, header, undo FROM chain ORDER BY 1",
+            ),
+            (
+                "tx",
+                "SELECT txid, height, position, outcome FROM tx ORDER BY 1",
+            ),
+            ("state", "SELECT key, value FROM state ORDER BY 1"),
+        ];
+        for (table, sql) in tables {
+            let mut statement = self
+                .connection
+                .prepare(sql)
+                .map_err(|error| self.error(&error))?;
+            let columns = statement.column_count();
+            let mut rows = statement.query([]).map_err(|error| self.error(&error))?;
+            while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
+                let mut line = table.to_string();
+                for column in 0..columns {
+                    let value: Value = row.get(column).map_err(|error| self.error(&error))?;
+                    line.push(' ');
+                    line.push_str(&match value {
+                        Value::Integer(number) => number.to_string(),
+                        Value::Blob(bytes) => data_encoding::HEXLOWER.encode(&bytes),
+                        other => format!("{other:?}"),
+                    });
+                }
+                writeln!(out, "{line}").map_err(|source| StoreError::Io {
+                    path: PathBuf::from("(dump)"),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl View for SqliteArchive {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT value FROM state WHERE key = ?1", [key], |row| {
+            row.get(0)
+        })
+    }
+
+    fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        let sql = match range.order {
+            Order::Ascending => {
+                "SELECT key, value FROM state WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3"
+            }
+            Order::Descending => {
+                "SELECT key, value FROM state WHERE key >= ?1 AND key < ?2
+                 ORDER BY key DESC LIMIT ?3"
+            }
+        };
+        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+        self.many(sql, params![range.from, range.to, limit], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+    }
+}
+
+impl Archive for SqliteArchive {
+    fn tip(&self) -> Result<ChainPoint, StoreError> {
+        let row = self.one(
+            "SELECT height, hash FROM chain ORDER BY height DESC LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)),
+        )?;
+        row.and_then(|(height, hash)| {
+            Some(ChainPoint {
+                height,
+                hash: hash_from(&hash)?,
+            })
+        })
+        .ok_or_else(|| self.inconsistent("the main chain is empty"))
+    }
+
+    fn main_hash(&self, height: u32) -> Result<Option<Hash>, StoreError> {
+        let hash = self.one(
+            "SELECT hash FROM chain WHERE height = ?1",
+            [height],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?;
+        Ok(hash.and_then(|bytes| hash_from(&bytes)))
+    }
+
+    fn main_headers(&self, from: u32, limit: usize) -> Result<Vec<Header>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.many(
+            "SELECT header FROM chain WHERE height >= ?1 ORDER BY height LIMIT ?2",
+            params![from, limit],
+            |row| row.get::<_, Vec<u8>>(0),
+        )?
+        .iter()
+        .map(|bytes| self.header_from(bytes))
+        .collect()
+    }
+
+    fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError> {
+        self.one(
+            "SELECT height FROM chain WHERE hash = ?1",
+            [&hash.0[..]],
+            |row| row.get(0),
+        )
+    }
+
+    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        self.location(hash)?
+            .map(|location| self.log.read(location))
+            .transpose()
+    }
+
+    fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
+        self.one(
+            "SELECT height, position, outcome FROM tx WHERE txid = ?1",
+            [&txid.0[..]],
+            |row| {
+                Ok(Inclusion {
+                    height: row.get(0)?,
+                    position: row.get(1)?,
+                    outcome: row.get(2)?,
+                })
+            },
+        )
+    }
+}
+
+impl SqliteStore {
+    /// Opens or creates a folder's store, repairs a torn log tail, and connects genesis if new.
+    ///
+    /// # Errors
+    /// When a file cannot be used, is damaged, or is another network's.
+    pub fn open(
+        folder: &Path,
+        network: &Network,
+        genesis_block: &CheckedBlock,
+        genesis_delta: &Delta,
+    ) -> Result<SqliteStore, StoreError> {
+        let genesis = genesis_block.hash();
+        debug_assert_eq!(genesis, network.genesis_hash());
+        let log = RecordLog::open(&folder.join(BLOCK_LOG_FILE), &genesis)?;
+        let pending = RecordLog::open(&folder.join(PENDING_LOG_FILE), &genesis)?;
+        let path = folder.join(INDEX_FILE);
+        let connection = open_index(&path)?;
+        let archive = SqliteArchive {
+            connection,
+            path,
+            log,
+        };
+        let mut store = SqliteStore {
+            archive,
+            pending,
+            indexed_end: RecordLog::start(),
+            unindexed: None,
+            repairs: Vec::new(),
+        };
+        if store.archive.meta("genesis")?.is_none() {
+            store.transaction(|tx| {
+                put_meta(tx, "genesis", &genesis.0)?;
+                put_meta(tx, "log_end", &RecordLog::start().to_le_bytes())?;
+                connect_rows(tx, genesis_block, 0, genesis_delta)
+            })?;
+        }
+        store.archive.check_genesis(&genesis)?;
+        store.indexed_end = store.read_log_end()?;
+        let log_end = store.archive.log.end();
+        if store.indexed_end > log_end {
+            return Err(StoreError::Damaged {
+                path: store.archive.log.path().to_path_buf(),
+                offset: log_end,
+                what: format!("the index knows blocks up to offset {}", store.indexed_end),
+            });
+        }
+        Ok(store)
+    }
+
+    /// Removes the index, which the next [`SqliteStore::open`] rebuilds from the log.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn remove_index(folder: &Path) -> Result<(), StoreError> {
+        for suffix in ["", "-wal", "-shm"] {
+            let path = folder.join(format!("{INDEX_FILE}{suffix}"));
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(StoreError::Io { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Torn tails that were cut off since opening.
+    pub fn take_repairs(&mut self) -> Vec<LogRepair> {
+        std::mem::take(&mut self.repairs)
+    }
+
+    fn read_log_end(&self) -> Result<u64, StoreError> {
+        self.archive
+            .meta("log_end")?
+            .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+            .ok_or_else(|| self.archive.inconsistent("no log_end is recorded"))
+    }
+
+    fn transaction<T>(
+        &mut self,
+        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let path = &self.archive.path;
+        let run = |connection: &mut Connection| {
+            let tx =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let result = write(&tx)?;
+            tx.commit()?;
+            Ok(result)
+        };
+        run(&mut self.archive.connection)
+            .map_err(|error: rusqlite::Error| index_error(path, &error))
+    }
+
+    fn index(&mut self, block: &CheckedBlock, location: Location) -> Result<(), StoreError> {
+        self.transaction(|tx| {
+            tx.prepare_cached(
+                "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (hash) DO NOTHING",
+            )?
+            .execute(params![
+                &block.hash().0[..],
+                &block.header().encode()[..],
+                location.offset.cast_signed(),
+                location.length,
+            ])?;
+            put_meta(tx, "log_end", &location.end().to_le_bytes())
+        })?;
+        self.indexed_end = location.end();
+        Ok(())
+    }
+}
+
+impl View for SqliteStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.archive.get(key)
+    }
+
+    fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        self.archive.range(range)
+    }
+}
+
+impl Archive for SqliteStore {
+    fn tip(&self) -> Result<ChainPoint, StoreError> {
+        self.archive.tip()
+    }
+
+    fn main_hash(&self, height: u32) -> Result<Option<Hash>, StoreError> {
+        self.archive.main_hash(height)
+    }
+
+    fn main_headers(&self, from: u32, limit: usize) -> Result<Vec<Header>, StoreError> {
+        self.archive.main_headers(from, limit)
+    }
+
+    fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError> {
+        self.archive.main_height(hash)
+    }
+
+    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        self.archive.block_bytes(hash)
+    }
+
+    fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
+        self.archive.inclusion(txid)
+    }
+}
+
+impl Store for SqliteStore {
+    fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError> {
+        self.archive
+            .many(
+                "SELECT hash, header, invalid FROM block ORDER BY arrival",
+                [],
+                |row| {
+                    Ok((
+                        row.get::<_, Vec<u8>>(0)?,
+                        row.get::<_, Vec<u8>>(1)?,
+                        row.get(2)?,
+                    ))
+                },
+            )?
+            .into_iter()
+            .map(|(hash, header, invalid)| {
+                let hash = hash_from(&hash)
+                    .ok_or_else(|| self.archive.inconsistent("a hash has not 32 bytes"))?;
+                Ok(StoredBlock {
+                    hash,
+                    header: self.archive.header_from(&header)?,
+                    invalid,
+                })
+            })
+            .collect()
+    }
+
+    fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.archive.log.read_next(self.indexed_end)? {
+            Next::Record(location, payload) => {
+                self.unindexed = Some(location);
+                Ok(Some(payload))
+            }
+            Next::End => Ok(None),
+            Next::Bad(what) => {
+                let repair = self.archive.log.repair_tail(self.indexed_end, what)?;
+                self.repairs.push(repair);
+                Ok(None)
+            }
+        }
+    }
+
+    fn indexed_share(&self) -> f64 {
+        self.indexed_end as f64 / self.archive.log.end() as f64
+    }
+
+    fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+        let location = self
+            .unindexed
+            .take()
+            .expect("called after next_unindexed gave a block");
+        self.index(block, location)
+    }
+
+    fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+        let location = self.archive.log.append(block.bytes())?;
+        self.index(block, location)
+    }
+
+    fn connect(
+        &mut self,
+        block: &CheckedBlock,
+        height: u32,
+        delta: &Delta,
+    ) -> Result<(), StoreError> {
+        self.archive.log.sync()?;
+        self.transaction(|tx| connect_rows(tx, block, height, delta))
+    }
+
+    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+        let tip = self.archive.tip()?;
+        assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
+        let undo = self
+            .archive
+            .one(
+                "SELECT undo FROM chain WHERE height = ?1",
+                [tip.height],
+                |row| row.get::<_, Vec<u8>>(0),
+            )?
+            .and_then(|bytes| postcard::from_bytes::<Undo>(&bytes).ok())
+            .ok_or_else(|| self.archive.inconsistent("a block's undo does not decode"))?;
+        self.transaction(|tx| {
+            for (key, before) in &undo {
+                write_row(tx, key, before.as_deref())?;
+            }
+            let mut remove = tx.prepare_cached("DELETE FROM tx WHERE txid = ?1")?;
+            for transaction in block.transactions() {
+                remove.execute([&transaction.txid().0[..]])?;
+            }
+            tx.prepare_cached("DELETE FROM chain WHERE height = ?1")?
+                .execute([tip.height])?;
+            Ok(())
+        })
+    }
+
+    fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError> {
+        self.transaction(|tx| {
+            tx.prepare_cached("UPDATE block SET invalid = 1 WHERE hash = ?1")?
+                .execute([&hash.0[..]])
+                .map(|_| ())
+        })
+    }
+
+    fn keep_pending(&mut self, transaction: &[u8]) -> Result<(), StoreError> {
+        self.pending.append(transaction).map(|_| ())
+    }
+
+    fn pending(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.pending.read_all_repairing()
+    }
+
+    fn replace_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError> {
+        self.pending.clear()?;
+        for transaction in transactions {
+            self.pending.append(transaction)?;
+        }
+        self.pending.sync()
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.archive.log.sync()?;
+        self.pending.sync()?;
+        self.archive.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+}
+
+fn open_index(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(|error| index_error(path, &error))?;
+    let configure = || -> rusqlite::Result<i64> {
+        connection.execute_batch(
+            "PRAGMA page_size = 4096;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = NORMAL;
+             PRAGMA cache_size = -65536;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA mmap_size = 0;
+             PRAGMA trusted_schema = OFF;
+             PRAGMA cell_size_check = ON;",
+        )?;
+        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    let version = configure().map_err(|error| index_error(path, &error))?;
+    let found = u32::try_from(version).unwrap_or(u32::MAX);
+    let known = u32::try_from(SCHEMA.len()).expect("few schema files");
+    if found > known {
+        return Err(StoreError::TooNew {
+            path: path.to_path_buf(),
+            found,
+            known,
+        });
+    }
+    for (number, sql) in (1..).zip(SCHEMA).skip(found as usize) {
+        connection
+            .execute_batch(&format!(
+                "BEGIN; {sql}; PRAGMA user_version = {number}; COMMIT;"
+            ))
+            .map_err(|error| index_error(path, &error))?;
+    }
+    Ok(connection)
+}
+
+fn connect_rows(
+    tx: &Transaction<'_>,
+    block: &CheckedBlock,
+    height: u32,
+    delta: &Delta,
+) -> rusqlite::Result<()> {
+    let undo: Vec<(&[u8], Option<&[u8]>)> = delta
+        .rows
+        .iter()
+        .map(|row| (&row.key[..], row.before.as_deref()))
+        .collect();
+    let undo = postcard::to_stdvec(&undo).expect("encoding to memory cannot fail");
+    tx.prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![
+            height,
+            &block.hash().0[..],
+            &block.header().encode()[..],
+            undo
+        ])?;
+    for RowChange { key, after, .. } in &delta.rows {
+        write_row(tx, key, after.as_deref())?;
+    }
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO tx (txid, height, position, outcome) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (position, (transaction, outcome)) in
+        (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
+    {
+        insert.execute(params![
+            &transaction.txid().0[..],
+            height,
+            position,
+            outcome
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_row(tx: &Transaction<'_>, key: &[u8], value: Option<&[u8]>) -> rusqlite::Result<()> {
+    match value {
+        Some(value) => tx
+            .prepare_cached(
+                "INSERT INTO state (key, value) VALUES (?1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            )?
+            .execute(params![key, value]),
+        None => tx
+            .prepare_cached("DELETE FROM state WHERE key = ?1")?
+            .execute([key]),
+    }
+    .map(|_| ())
+}
+
+fn put_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![name, value])
+    .map(|_| ())
+}
+
+fn hash_from(bytes: &[u8]) -> Option<Hash> {
+    bytes.try_into().ok().map(Hash)
+}
+
+fn index_error(path: &Path, error: &rusqlite::Error) -> StoreError {
+    StoreError::Index {
+        path: path.to_path_buf(),
+        message: error.to_string(),
+    }
+}

@@ -1,0 +1,357 @@
+//! Every known header, and fork choice: most work, first seen on ties.
+//!
+//! The tree decides which blocks the main chain should consist of; the ledger moves the state
+//! there. A node is *complete* when its body and those of all its ancestors are stored. Only
+//! complete, valid nodes can become the tip.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use miner::{Hash, Work};
+
+use crate::header::Header;
+use crate::params::MEDIAN_TIME_SPAN;
+use crate::rules::context::ParentFacts;
+use crate::store::ChainPoint;
+
+/// Index of a node; nodes are never removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(usize);
+
+/// Position in the order of arrival of bodies: ties in work go to the smaller.
+type Arrival = u64;
+
+#[derive(Clone, Debug)]
+struct Node {
+    header: Header,
+    hash: Hash,
+    height: u32,
+    parent: Option<NodeId>,
+    children: Vec<NodeId>,
+    work: Work,
+    body: Option<Arrival>,
+    complete: bool,
+    invalid: bool,
+}
+
+/// The way from one tip to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    /// To take off, highest first.
+    pub revert: Vec<NodeId>,
+    /// To put on, lowest first.
+    pub connect: Vec<NodeId>,
+}
+
+/// The tree of headers.
+#[derive(Clone, Debug)]
+pub struct HeaderTree {
+    nodes: Vec<Node>,
+    by_hash: BTreeMap<Hash, NodeId>,
+    /// Complete and valid nodes, worst first: least work, then latest arrival.
+    candidates: BTreeSet<(Work, Reverse<Arrival>, NodeId)>,
+    /// The best header chain by height, genesis first.
+    best: Vec<NodeId>,
+    tip: NodeId,
+    arrivals: Arrival,
+}
+
+/// What adding a header found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is new.
+    New(NodeId),
+    /// It was there.
+    Known(NodeId),
+}
+
+impl Added {
+    /// The header's node.
+    pub fn id(self) -> NodeId {
+        match self {
+            Added::New(id) | Added::Known(id) => id,
+        }
+    }
+}
+
+impl HeaderTree {
+    /// A tree of genesis alone, which is the tip.
+    pub fn new(genesis: &Header) -> HeaderTree {
+        let root = NodeId(0);
+        let work = work_of(genesis);
+        let node = Node {
+            header: *genesis,
+            hash: genesis.hash(),
+            height: 0,
+            parent: None,
+            children: Vec::new(),
+            work,
+            body: Some(0),
+            complete: true,
+            invalid: false,
+        };
+        HeaderTree {
+            by_hash: BTreeMap::from([(node.hash, root)]),
+            nodes: vec![node],
+            candidates: BTreeSet::from([(work, Reverse(0), root)]),
+            best: vec![root],
+            tip: root,
+            arrivals: 1,
+        }
+    }
+
+    /// Known headers, genesis included.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never: genesis is always there.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The node of a header.
+    pub fn find(&self, hash: &Hash) -> Option<NodeId> {
+        self.by_hash.get(hash).copied()
+    }
+
+    /// Adds a header whose rules were checked. `None` when its parent is unknown.
+    pub fn add(&mut self, header: &Header, hash: Hash) -> Option<Added> {
+        if let Some(id) = self.find(&hash) {
+            return Some(Added::Known(id));
+        }
+        let parent = self.find(&header.prev)?;
+        let id = NodeId(self.nodes.len());
+        let above = &mut self.nodes[parent.0];
+        above.children.push(id);
+        let node = Node {
+            header: *header,
+            hash,
+            height: above.height + 1,
+            parent: Some(parent),
+            children: Vec::new(),
+            work: above.work + work_of(header),
+            body: None,
+            complete: false,
+            invalid: above.invalid,
+        };
+        let better = !node.invalid && node.work > self.nodes[self.best_header().0].work;
+        self.nodes.push(node);
+        self.by_hash.insert(hash, id);
+        if better {
+            self.set_best(id);
+        }
+        Some(Added::New(id))
+    }
+
+    /// Notes that a node's body is stored, which may complete it and its descendants.
+    pub fn body_arrived(&mut self, id: NodeId) {
+        if self.nodes[id.0].body.is_some() {
+            return;
+        }
+        self.nodes[id.0].body = Some(self.arrivals);
+        self.arrivals += 1;
+        let mut waiting = vec![id];
+        while let Some(id) = waiting.pop() {
+            let node = &self.nodes[id.0];
+            let parent = node.parent.expect("genesis has a body from the start");
+            let Some(arrival) = node.body else { continue };
+            if !self.nodes[parent.0].complete {
+                continue;
+            }
+            if !node.invalid {
+                self.candidates.insert((node.work, Reverse(arrival), id));
+            }
+            waiting.extend(&node.children);
+            self.nodes[id.0].complete = true;
+        }
+    }
+
+    /// Whether a node's body is stored.
+    pub fn has_body(&self, id: NodeId) -> bool {
+        self.nodes[id.0].body.is_some()
+    }
+
+    /// Marks a node and its descendants invalid; siblings are not touched.
+    pub fn mark_invalid(&mut self, id: NodeId) {
+        let mut waiting = vec![id];
+        while let Some(id) = waiting.pop() {
+            let node = &mut self.nodes[id.0];
+            node.invalid = true;
+            waiting.extend(&node.children);
+            if let Some(arrival) = node.body {
+                self.candidates.remove(&(node.work, Reverse(arrival), id));
+            }
+        }
+        if self.nodes[self.best_header().0].invalid {
+            // max_by_key gives the last of equals; the first seen must win.
+            let best = (0..self.nodes.len())
+                .filter(|&at| !self.nodes[at].invalid)
+                .max_by_key(|&at| (self.nodes[at].work, Reverse(at)))
+                .expect("genesis is valid");
+            self.set_best(NodeId(best));
+        }
+    }
+
+    /// Whether a node or one of its ancestors is invalid.
+    pub fn is_invalid(&self, id: NodeId) -> bool {
+        self.nodes[id.0].invalid
+    }
+
+    /// The way to a better tip; `None` while the tip is the best.
+    pub fn better_path(&self) -> Option<Path> {
+        let &(work, _, target) = self.candidates.last()?;
+        (work > self.nodes[self.tip.0].work).then(|| self.path(self.tip, target))
+    }
+
+    /// Moves the tip one step: to the parent of the tip, or to a child.
+    ///
+    /// # Panics
+    /// When `id` is neither.
+    pub fn set_tip(&mut self, id: NodeId) {
+        let reverts = self.nodes[self.tip.0].parent == Some(id);
+        assert!(
+            reverts || self.nodes[id.0].parent == Some(self.tip),
+            "the tip moves by one"
+        );
+        self.tip = id;
+    }
+
+    /// Puts the tip on any complete node, when a store is opened.
+    pub fn restore_tip(&mut self, id: NodeId) {
+        assert!(
+            self.nodes[id.0].complete,
+            "the store's tip has all its bodies"
+        );
+        self.tip = id;
+    }
+
+    /// The tip.
+    pub fn tip(&self) -> NodeId {
+        self.tip
+    }
+
+    /// The end of the best header chain.
+    pub fn best_header(&self) -> NodeId {
+        *self.best.last().expect("genesis is in it")
+    }
+
+    /// A node's parent; `None` for genesis.
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        self.nodes[id.0].parent
+    }
+
+    /// A node's header.
+    pub fn header(&self, id: NodeId) -> &Header {
+        &self.nodes[id.0].header
+    }
+
+    /// A node's height and hash.
+    pub fn point(&self, id: NodeId) -> ChainPoint {
+        let node = &self.nodes[id.0];
+        ChainPoint {
+            height: node.height,
+            hash: node.hash,
+        }
+    }
+
+    /// Work of the chain that ends in a node.
+    pub fn work(&self, id: NodeId) -> Work {
+        self.nodes[id.0].work
+    }
+
+    /// What the header rules need to know of a parent.
+    pub fn parent_facts(&self, id: NodeId) -> ParentFacts {
+        let chain = std::iter::successors(Some(id), |&id| self.nodes[id.0].parent);
+        let times = chain
+            .take(MEDIAN_TIME_SPAN)
+            .map(|id| self.nodes[id.0].header.time)
+            .collect();
+        let node = &self.nodes[id.0];
+        ParentFacts {
+            height: node.height,
+            time: node.header.time,
+            times,
+        }
+    }
+
+    /// Blocks of the best header chain whose bodies are missing, lowest first, within a window
+    /// of `window` blocks above where it leaves the main chain.
+    pub fn missing(&self, window: usize) -> Vec<ChainPoint> {
+        let mut fork = self.tip;
+        while self.best.get(self.nodes[fork.0].height as usize) != Some(&fork) {
+            fork = self.nodes[fork.0]
+                .parent
+                .expect("genesis is on the best header chain");
+        }
+        self.best[self.nodes[fork.0].height as usize + 1..]
+            .iter()
+            .take(window)
+            .filter(|&&id| !self.has_body(id))
+            .map(|&id| self.point(id))
+            .collect()
+    }
+
+    /// Hashes of the best header chain: the newest ten, then doubling steps, genesis last.
+    pub fn locator(&self) -> Vec<Hash> {
+        let mut locator = Vec::new();
+        let mut at = self.best.len() - 1;
+        let mut step = 1;
+        while at > 0 {
+            locator.push(self.nodes[self.best[at].0].hash);
+            if locator.len() >= 10 {
+                step *= 2;
+            }
+            at = at.saturating_sub(step);
+        }
+        locator.push(self.nodes[0].hash);
+        locator
+    }
+
+    /// Headers that are not on the best header chain.
+    pub fn side_headers(&self) -> usize {
+        self.nodes.len() - self.best.len()
+    }
+
+    fn path(&self, from: NodeId, to: NodeId) -> Path {
+        let mut path = Path::default();
+        let (mut left, mut right) = (from, to);
+        while left != right {
+            let (old, new) = (&self.nodes[left.0], &self.nodes[right.0]);
+            if old.height >= new.height {
+                path.revert.push(left);
+                left = old.parent.expect("genesis is common to all");
+            } else {
+                path.connect.push(right);
+                right = new.parent.expect("genesis is common to all");
+            }
+        }
+        path.connect.reverse();
+        path
+    }
+
+    fn set_best(&mut self, id: NodeId) {
+        let height = self.nodes[id.0].height as usize;
+        self.best.truncate(height + 1);
+        self.best.resize(height + 1, id);
+        let mut at = id;
+        while self.best[self.nodes[at.0].height as usize] != at || at == id {
+            self.best[self.nodes[at.0].height as usize] = at;
+            match self.nodes[at.0].parent {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+    }
+}
+
+fn work_of(header: &Header) -> Work {
+    header
+        .bits
+        .decode()
+        .expect("headers in the tree passed the rules")
+        .work()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The verify stage: bytes from outside become checked transactions and blocks, on all cores.
+//!
+//! Signatures are verified in batches. A transaction that was verified on its own is not
+//! verified again in its block: its id commits to every byte of it, the signature included.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ed25519_zebra::{Signature, VerificationKeyBytes, batch};
+use miner::{Hash, sha256d};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rayon::prelude::*;
+
+use crate::block::CheckedBlock;
+use crate::execute::StateMachine;
+use crate::params::Network;
+use crate::rules::{RuleError, isolation};
+use crate::tx::{CheckedTransaction, Transaction};
+
+/// Transactions whose ids are remembered as verified.
+const REMEMBERED: usize = 200_000;
+
+/// Signatures in one batch: large enough to gain, small enough to spread over cores.
+const BATCH: usize = 64;
+
+/// Checks what needs no state. Shared by threads only for reading; remembering needs `&mut`.
+pub struct Verifier {
+    network: Network,
+    genesis: Hash,
+    machine: Arc<dyn StateMachine>,
+    seed: [u8; 32],
+    batches: AtomicU64,
+    remembered: BTreeSet<Hash>,
+    order: VecDeque<Hash>,
+}
+
+impl Verifier {
+    /// A verifier for a network. `seed` must be unpredictable: it draws the coefficients that
+    /// keep forged signatures from cancelling out within a batch.
+    pub fn new(network: Network, machine: Arc<dyn StateMachine>, seed: [u8; 32]) -> Verifier {
+        Verifier {
+            genesis: network.genesis_hash(),
+            network,
+            machine,
+            seed,
+            batches: AtomicU64::new(0),
+            remembered: BTreeSet::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// Checks transactions that arrived on their own; results in the same order.
+    pub fn transactions(&mut self, list: &[Vec<u8>]) -> Vec<Result<CheckedTransaction, RuleError>> {
+        let decoded: Vec<Result<Arc<Transaction>, RuleError>> = list
+            .par_iter()
+            .map(|bytes| {
+                if bytes.len() > self.network.limits.transaction_bytes as usize {
+                    let limit = self.network.limits.transaction_bytes;
+                    return Err(RuleError::TransactionTooLarge {
+                        got: bytes.len(),
+                        limit,
+                    });
+                }
+                Ok(Arc::new(Transaction::decode(bytes)?))
+            })
+            .collect();
+        let good: Vec<Arc<Transaction>> = decoded.iter().flatten().cloned().collect();
+        let mut checks = self.check(&good).into_iter();
+        let results: Vec<_> = decoded
+            .into_iter()
+            .map(|item| item.and_then(|_| checks.next().expect("one check a decoded item")))
+            .collect();
+        for transaction in results.iter().flatten() {
+            self.remember(transaction.txid());
+        }
+        results
+    }
+
+    /// Checks a block.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn block(&self, bytes: Vec<u8>) -> Result<CheckedBlock, RuleError> {
+        isolation::check_block_with(&self.network, bytes, |transactions| {
+            self.check(&transactions).into_iter().collect()
+        })
+    }
+
+    fn check(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {
+        list.par_chunks(BATCH)
+            .flat_map_iter(|chunk| self.check_chunk(chunk))
+            .collect()
+    }
+
+    fn check_chunk(
+        &self,
+        chunk: &[Arc<Transaction>],
+    ) -> Vec<Result<CheckedTransaction, RuleError>> {
+        let mut results: Vec<Result<(), RuleError>> = chunk
+            .iter()
+            .map(|item| isolation::check_form(&self.network, &*self.machine, item))
+            .collect();
+        let new: Vec<usize> = (0..chunk.len())
+            .filter(|&at| results[at].is_ok() && !self.remembered.contains(&chunk[at].txid()))
+            .collect();
+        let mut together = batch::Verifier::new();
+        let mut items = Vec::with_capacity(new.len());
+        for &at in &new {
+            let item = self.signature_item(&chunk[at]);
+            together.queue(item.clone());
+            items.push((at, item));
+        }
+        if together.verify(self.batch_rng()).is_err() {
+            // Some signature is wrong; single and batch verification agree (ZIP 215).
+            for (at, item) in items {
+                results[at] = item.verify_single().map_err(|_| RuleError::Signature);
+            }
+        }
+        results
+            .into_iter()
+            .zip(chunk)
+            .map(|(result, item)| result.map(|()| CheckedTransaction(Arc::clone(item))))
+            .collect()
+    }
+
+    fn signature_item(&self, transaction: &Transaction) -> batch::Item {
+        let key = VerificationKeyBytes::from(transaction.signer.0);
+        let signature = Signature::from_bytes(&transaction.signature().to_bytes());
+        batch::Item::from((key, signature, &transaction.signing_message(&self.genesis)))
+    }
+
+    fn batch_rng(&self) -> StdRng {
+        let number = self.batches.fetch_add(1, Ordering::Relaxed);
+        StdRng::from_seed(sha256d(&[&self.seed[..], &number.to_le_bytes()].concat()).0)
+    }
+
+    fn remember(&mut self, txid: Hash) {
+        if self.remembered.insert(txid) {
+            self.order.push_back(txid);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.remembered.remove(&oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `graven` binary.
+fn main() {}

@@ -1,0 +1,161 @@
+//! Rows: how accounts, keys, versions and rewards lie in the chain's ordered map.
+//!
+//! | Row key | Row |
+//! |---|---|
+//! | `a` ‖ public key (32) | [`Account`](chain::execute::Account); an account of zeros has no row |
+//! | `k` ‖ key | [`Head`] |
+//! | `m` ‖ height (4, big-endian) | [`Reward`] that block earned and nobody can spend yet |
+//! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | [`Version`]; never changed once written |
+//!
+//! Big-endian numbers make the order of rows that of numbers; the length keeps the versions of
+//! one key together. Rows are postcard. They hold no block time, because a miner may roll it:
+//! readers take it from the header at the row's height.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use chain::Hash;
+use chain::params::KeyPolicy;
+use chain::store::StoreError;
+use chain::tx::PublicKey;
+use serde::{Deserialize, Serialize};
+
+/// What is true of a key now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The first writer, or whom it handed the key over to.
+    pub owner: PublicKey,
+    /// Who may write; set by the first put for good.
+    pub policy: KeyPolicy,
+    /// Number of the latest version, at least 1. Versions are numbered without gaps.
+    pub version: u64,
+    /// Whether the latest version is a tombstone.
+    pub deleted: bool,
+}
+
+/// What kind of version it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VersionKind {
+    /// A value.
+    Put,
+    /// A tombstone.
+    Delete,
+}
+
+/// A version of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Version<'a> {
+    /// Height of its block.
+    pub(crate) height: u32,
+    /// Its transaction.
+    pub(crate) txid: Hash,
+    /// Who signed that.
+    pub(crate) writer: PublicKey,
+    pub(crate) kind: VersionKind,
+    /// Empty for a tombstone.
+    #[serde(borrow, with = "serde_bytes")]
+    pub(crate) value: &'a [u8],
+}
+
+/// A block's reward while it matures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reward {
+    /// Who receives it.
+    pub(crate) payee: PublicKey,
+    /// Subsidy and fees, in the smallest unit.
+    pub(crate) amount: u64,
+}
+
+/// Row key of an account.
+pub(crate) fn account_row(key: &PublicKey) -> Vec<u8> {
+    [b"a", &key.0[..]].concat()
+}
+
+/// Row key of a key's head, or the common start of those of all keys with this prefix.
+pub(crate) fn head_row(key: &[u8]) -> Vec<u8> {
+    [b"k", key].concat()
+}
+
+/// The key whose head is in this row.
+pub(crate) fn key_of_head_row(row: &[u8]) -> &[u8] {
+    row.strip_prefix(b"k")
+        .expect("the caller read the row from the range of heads")
+}
+
+/// Row key of a maturing reward.
+pub(crate) fn reward_row(height: u32) -> Vec<u8> {
+    [b"m", &height.to_be_bytes()[..]].concat()
+}
+
+/// Row key of a version.
+///
+/// # Panics
+/// When the key is longer than any key with a head.
+pub(crate) fn version_row(key: &[u8], version: u64) -> Vec<u8> {
+    let len = u8::try_from(key.len()).expect("a key with versions has at most 255 bytes");
+    [b"v", &[len][..], key, &version.to_be_bytes()].concat()
+}
+
+/// A row's bytes.
+pub(crate) fn encode(row: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(row).expect("encoding to memory cannot fail")
+}
+
+/// Reads a row.
+///
+/// # Errors
+/// When the bytes are not such a row: the index is damaged.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(key: &[u8], row: &'a [u8]) -> Result<T, StoreError> {
+    match postcard::take_from_bytes(row) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(damaged(key, "is malformed")),
+    }
+}
+
+/// The fault of a row that is not what the others say it must be.
+pub(crate) fn damaged(key: &[u8], what: &str) -> StoreError {
+    let hex = key.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    });
+    StoreError::Inconsistent {
+        path: PathBuf::from("state"),
+        what: format!("row {hex} {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_a_key_lie_together_in_the_order_of_their_numbers() {
+        let rows = [
+            version_row(b"a", 1),
+            version_row(b"a", 255),
+            version_row(b"a", 256),
+            version_row(b"b", 1),
+            version_row(b"aa", 1),
+            version_row(&[0xff; 255], u64::MAX),
+        ];
+        assert!(rows.is_sorted());
+        assert!(reward_row(255) < reward_row(256));
+    }
+
+    #[test]
+    fn a_row_with_bytes_too_many_or_too_few_is_damaged() {
+        let row = encode(&Reward {
+            payee: PublicKey([1; 32]),
+            amount: 300,
+        });
+        let key = reward_row(9);
+        assert_eq!(decode::<Reward>(&key, &row).unwrap().amount, 300);
+        for bad in [[&row[..], &[0]].concat(), row[..row.len() - 1].to_vec()] {
+            let error = decode::<Reward>(&key, &bad).unwrap_err();
+            assert!(
+                error.to_string().contains("row 6d00000009 is malformed"),
+                "{error}"
+            );
+        }
+    }
+}

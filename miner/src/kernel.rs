@@ -1,0 +1,159 @@
+//! The table of ways to search a range of nonces.
+//!
+//! A kernel is a row of [`KERNELS`]: a pure function from a [`Scan`] and a range to the first
+//! nonce that meets the target. Rows differ in speed alone. Each instruction set has one file in
+//! `kernel/`, the only folder of the workspace that may use `unsafe`; `kernel/scalar.rs` is the
+//! reference that every other row is tested against. How to add a row: `docs/mining.md`.
+
+mod library;
+mod scalar;
+mod single;
+#[cfg(test)]
+mod tests;
+
+use crate::pow::Target;
+
+/// What a kernel needs of a header: all that stays the same while only the nonce changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// SHA-256's state after the header's first 64 bytes.
+    pub midstate: [u32; 8],
+    /// The header's bytes 64..76 (end of the merkle root, time, bits) as big-endian words.
+    pub tail: [u32; 3],
+    /// The number that the header's hash must not exceed.
+    pub target: Target,
+}
+
+impl Scan {
+    /// Prepares the search of an 80-byte header; its last four bytes, the nonce, do not matter.
+    #[must_use]
+    pub fn new(header: &[u8; 80], target: Target) -> Self {
+        let (first_block, rest) = header
+            .split_first_chunk::<64>()
+            .expect("a header is longer than a block");
+        let mut midstate = scalar::INITIAL_HASH;
+        scalar::compress(&mut midstate, first_block);
+        let (words, _) = rest.as_chunks::<4>();
+        let tail = std::array::from_fn(|i| u32::from_be_bytes(words[i]));
+        Self {
+            midstate,
+            tail,
+            target,
+        }
+    }
+
+    /// Returns the target's most significant 32 bits: a hash whose own are above cannot meet it.
+    #[must_use]
+    pub fn top_word(&self) -> u32 {
+        let top_limb = self.target.to_uint().as_limbs()[3];
+        u32::try_from(top_limb >> 32).expect("half a limb is left")
+    }
+}
+
+/// One way to search nonces.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The name that `--kernel` takes and reports show.
+    pub name: &'static str,
+    /// How many nonces one step tries at once; a power of two. Batches are multiples of it.
+    pub lanes: usize,
+    /// Tells whether this CPU can run the row; `scan` must not be called when it cannot.
+    pub available: fn() -> bool,
+    /// Returns the first of the `count` nonces from `first` on whose header meets the target.
+    ///
+    /// The range does not wrap: it ends at `u32::MAX` when `first + count` is beyond 2^32.
+    pub scan: fn(&Scan, first: u32, count: u32) -> Option<u32>,
+}
+
+/// All rows, best first. Wider instruction sets stand above the libraries, and the reference,
+/// which runs everywhere, comes last.
+pub static KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "sha2",
+        lanes: 1,
+        available: always,
+        scan: library::scan_sha2,
+    },
+    #[cfg(all(target_arch = "x86_64", not(windows)))]
+    Kernel {
+        name: "sha2-asm",
+        lanes: 1,
+        available: always,
+        scan: library::scan_sha2_asm,
+    },
+    Kernel {
+        name: "scalar",
+        lanes: 1,
+        available: always,
+        scan: scalar::scan,
+    },
+];
+
+/// The `available` of rows that every CPU of their architecture can run.
+const fn always() -> bool {
+    true
+}
+
+/// Why no kernel could be chosen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// No row has this name.
+    #[error("no kernel is called {name:?}, this machine can run: {}", .available.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The rows that could be chosen instead, best first.
+        available: Vec<&'static str>,
+    },
+    /// The row exists but this CPU lacks its instructions.
+    #[error("this CPU cannot run kernel {name:?}, it can run: {}", .available.join(", "))]
+    Unavailable {
+        /// The name asked for.
+        name: &'static str,
+        /// The rows that could be chosen instead, best first.
+        available: Vec<&'static str>,
+    },
+}
+
+/// Chooses a row of [`KERNELS`] by name, or without a name the first that this CPU can run.
+///
+/// # Errors
+/// [`KernelError`] when the name is unknown or names a row that this CPU cannot run.
+pub fn choose(name: Option<&str>) -> Result<&'static Kernel, KernelError> {
+    choose_from(KERNELS, name)
+}
+
+fn choose_from(
+    rows: &'static [Kernel],
+    name: Option<&str>,
+) -> Result<&'static Kernel, KernelError> {
+    let mut runnable = rows.iter().filter(|row| (row.available)());
+    let Some(name) = name else {
+        return Ok(runnable.next().expect("the scalar row runs everywhere"));
+    };
+    let named = rows.iter().find(|row| row.name == name);
+    let error = match named {
+        Some(row) if (row.available)() => return Ok(row),
+        Some(row) => {
+            let available = runnable.map(|row| row.name).collect();
+            KernelError::Unavailable {
+                name: row.name,
+                available,
+            }
+        }
+        None => {
+            let available = runnable.map(|row| row.name).collect();
+            KernelError::Unknown {
+                name: name.to_owned(),
+                available,
+            }
+        }
+    };
+    Err(error)
+}
+
+/// The nonces of a range that does not wrap.
+fn nonces(first: u32, count: u32) -> impl Iterator<Item = u32> {
+    let last = first.saturating_add(count.saturating_sub(1));
+    (first..=last).take(count as usize)
+}
