@@ -330,7 +330,7 @@ fn is_record(bytes: &[u8]) -> bool {
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let checksum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
     // Nothing kept in a log is shorter than a transaction; short runs would match by chance.
-    (crate::tx::MIN_TRANSACTION_BYTES as u32..=MAX_RECORD_BYTES).contains(&length)
+    (MIN_TRANSACTION_BYTES..=MAX_RECORD_BYTES as usize).contains(&length)
         && rest
             .get(..length as usize)
             .is_some_and(|body| crc32c::crc32c(body) == checksum)

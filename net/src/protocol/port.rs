@@ -245,9 +245,6 @@ pub enum Reason {
     /// A ping was not answered in time.
     #[error("ping not answered in time")]
     PingTimeout,
-    /// Nothing was heard for too long.
-    #[error("silent for too long")]
-    Idle,
     /// It does not deliver headers or blocks that it said it has.
     #[error("does not deliver what it has")]
     Stalled,

@@ -1,0 +1,109 @@
+//! Pings: is the peer still there, and how far away is it?
+
+use std::collections::BTreeMap;
+
+use chain::ledger::PeerId;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::config::Timing;
+use super::outbox::Outbox;
+use super::port::{Millis, Reason};
+use crate::wire::Message;
+
+#[derive(Debug)]
+struct Pulse {
+    next_at: Millis,
+    open: Option<Open>,
+    last_heard: Millis,
+    round_trip_ms: Option<u64>,
+}
+
+/// A ping that is not answered yet.
+#[derive(Debug)]
+struct Open {
+    nonce: u64,
+    sent_at: Millis,
+}
+
+/// The pulse of every peer that has said hello.
+#[derive(Debug, Default)]
+pub(crate) struct Pings {
+    peers: BTreeMap<PeerId, Pulse>,
+}
+
+impl Pings {
+    /// Starts with a ping at once, to learn the distance.
+    pub(crate) fn ready(&mut self, peer: PeerId, now: Millis) {
+        let pulse = Pulse { next_at: now, open: None, last_heard: now, round_trip_ms: None };
+        self.peers.insert(peer, pulse);
+    }
+
+    pub(crate) fn removed(&mut self, peer: PeerId) {
+        self.peers.remove(&peer);
+    }
+
+    /// Asks for a sign of life now.
+    pub(crate) fn probe(&mut self, peer: PeerId, now: Millis) {
+        if let Some(pulse) = self.peers.get_mut(&peer) {
+            pulse.next_at = now;
+        }
+    }
+
+    pub(crate) fn heard(&mut self, peer: PeerId, now: Millis) {
+        if let Some(pulse) = self.peers.get_mut(&peer) {
+            pulse.last_heard = now;
+        }
+    }
+
+    /// Takes an answer; one that belongs to no ping means nothing.
+    pub(crate) fn pong(&mut self, peer: PeerId, nonce: u64, now: Millis) {
+        let Some(pulse) = self.peers.get_mut(&peer) else { return };
+        if let Some(open) = pulse.open.take_if(|open| open.nonce == nonce) {
+            pulse.round_trip_ms = Some(now - open.sent_at);
+        }
+    }
+
+    pub(crate) fn round_trip_ms(&self, peer: PeerId) -> Option<u64> {
+        self.peers.get(&peer).and_then(|pulse| pulse.round_trip_ms)
+    }
+
+    /// Sends the pings that are due; returns the peers that are gone.
+    pub(crate) fn tick(
+        &mut self,
+        now: Millis,
+        timing: &Timing,
+        rng: &mut StdRng,
+        out: &mut Outbox,
+    ) -> Vec<(PeerId, Reason)> {
+        let mut gone = Vec::new();
+        for (peer, pulse) in &mut self.peers {
+            match &pulse.open {
+                Some(open) if now >= deadline(pulse, open, timing) => {
+                    gone.push((*peer, Reason::PingTimeout));
+                }
+                None if now >= pulse.next_at => {
+                    let nonce = rng.random();
+                    out.send(*peer, Message::Ping(nonce));
+                    pulse.open = Some(Open { nonce, sent_at: now });
+                    pulse.next_at = now + timing.ping_interval_ms;
+                }
+                _ => {}
+            }
+        }
+        gone
+    }
+
+    pub(crate) fn wake_at(&self, timing: &Timing) -> Option<Millis> {
+        let times = self.peers.values().map(|pulse| match &pulse.open {
+            Some(open) => deadline(pulse, open, timing),
+            None => pulse.next_at,
+        });
+        times.min()
+    }
+}
+
+/// A pong may wait behind blocks on a slow line, so anything heard puts the end off.
+fn deadline(pulse: &Pulse, open: &Open, timing: &Timing) -> Millis {
+    open.sent_at.max(pulse.last_heard) + timing.pong_ms
+}
