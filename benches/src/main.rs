@@ -17,21 +17,12 @@ fn main() {
     let cpus = thread::available_parallelism().map_or(1, NonZero::get);
     let thread_counts = if cpus == 1 { vec![1] } else { vec![1, cpus] };
     let report = bench::run(&kernels, &thread_counts, SECONDS_PER_ROW, &mut |row| {
-        eprintln!(
-            "{} x{}: {:.0} hashes/s",
-            row.kernel, row.threads, row.hashes_per_second
-        );
+        eprintln!("{} x{}: {:.0} hashes/s", row.kernel, row.threads, row.hashes_per_second);
     });
 
     let baseline = report.baseline;
-    println!(
-        "# {} ({} CPUs), {SECONDS_PER_ROW} s a row",
-        report.cpu, cpus
-    );
-    println!(
-        "# baseline {}, 1 thread: {:.0}",
-        baseline.name, baseline.hashes_per_second
-    );
+    println!("# {} ({} CPUs), {SECONDS_PER_ROW} s a row", report.cpu, cpus);
+    println!("# baseline {}, 1 thread: {:.0}", baseline.name, baseline.hashes_per_second);
     println!("kernel,threads,hashes_per_second,ratio_to_baseline,spread");
     for row in report.rows {
         let ratio = row.ratio_to_baseline;

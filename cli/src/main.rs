@@ -1,2 +1,7 @@
-//! The `graven` binary.
-fn main() {}
+//! The `graven` binary: node, miner, client and wallet.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -60,10 +60,7 @@ impl StateMachine for KeyValue {
                 chosen.push(position);
             }
         }
-        Ok(Filled {
-            chosen,
-            delta: fold.finish()?,
-        })
+        Ok(Filled { chosen, delta: fold.finish()? })
     }
 
     fn account(&self, view: &dyn View, signer: &PublicKey) -> Result<Account, StoreError> {
@@ -82,12 +79,7 @@ struct Fold<'a> {
 
 impl<'a> Fold<'a> {
     fn new(view: &'a dyn View, context: BlockContext<'a>) -> Fold<'a> {
-        Fold {
-            rows: Overlay::new(view),
-            context,
-            fees: 0,
-            outcomes: Vec::new(),
-        }
+        Fold { rows: Overlay::new(view), context, fees: 0, outcomes: Vec::new() }
     }
 
     /// Takes the next transaction into the block; if it cannot stand there, nothing changes.
@@ -129,10 +121,7 @@ impl<'a> Fold<'a> {
                 Ok(effect) => effects.push(effect),
                 Err(Stop::Failed(reason)) => {
                     self.rows.discard();
-                    return Ok(Outcome::Failed {
-                        operation: position,
-                        reason,
-                    });
+                    return Ok(Outcome::Failed { operation: position, reason });
                 }
                 Err(Stop::Store(error)) => return Err(error),
             }
@@ -145,32 +134,20 @@ impl<'a> Fold<'a> {
     fn finish(mut self) -> Result<Delta, StoreError> {
         self.reward()?;
         self.rows.keep();
-        Ok(Delta {
-            rows: self.rows.into_changes(),
-            outcomes: self.outcomes,
-            state_root: [0; 32],
-        })
+        Ok(Delta { rows: self.rows.into_changes(), outcomes: self.outcomes, state_root: [0; 32] })
     }
 
     /// # Consensus
     /// After its transactions, a block pays out the reward of the block `maturity_blocks` below
     /// it, its own if that is 0. A reward of nothing leaves no row.
     fn reward(&mut self) -> Result<(), StoreError> {
-        let BlockContext {
-            network,
-            height,
-            payee,
-        } = self.context;
+        let BlockContext { network, height, payee } = self.context;
         let amount = network.subsidy.at(height).saturating_add(self.fees);
         let reward = Reward { payee, amount };
-        let maturity_blocks = network.subsidy.maturity_blocks;
-        if maturity_blocks == 0 {
-            return self.credit(reward);
-        }
         if amount > 0 {
             self.rows.set(reward_row(height), &reward)?;
         }
-        let Some(earned_at) = height.checked_sub(maturity_blocks) else {
+        let Some(earned_at) = height.checked_sub(network.subsidy.maturity_blocks) else {
             return Ok(());
         };
         let row = reward_row(earned_at);
@@ -185,8 +162,7 @@ impl<'a> Fold<'a> {
         let account = self.rows.account(&reward.payee)?;
         // Saturates only where a network creates more than 2^64 units; the rest is lost.
         let balance = account.balance.saturating_add(reward.amount);
-        self.rows
-            .set_account(&reward.payee, Account { balance, ..account })
+        self.rows.set_account(&reward.payee, Account { balance, ..account })
     }
 }
 
@@ -213,12 +189,8 @@ fn charge(
     }
     let fee = transaction.fee;
     Ok(Account {
-        balance: balance
-            .checked_sub(fee)
-            .ok_or(TransactionFault::CannotPayFee { fee, balance })?,
-        sequence: sequence
-            .checked_add(1)
-            .expect("no chain holds 2^64 transactions"),
+        balance: balance.checked_sub(fee).ok_or(TransactionFault::CannotPayFee { fee, balance })?,
+        sequence: sequence.checked_add(1).expect("no chain holds 2^64 transactions"),
     })
 }
 

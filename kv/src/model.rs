@@ -27,9 +27,7 @@ struct ModelKey {
 
 impl ModelKey {
     fn lives(&self) -> bool {
-        self.versions
-            .last()
-            .is_some_and(|version| version.value.is_some())
+        self.versions.last().is_some_and(|version| version.value.is_some())
     }
 }
 
@@ -65,37 +63,25 @@ impl Model {
     pub(crate) fn include(&mut self, tx: &CheckedTransaction) -> Result<Outcome, TransactionFault> {
         let Account { balance, sequence } = self.account(&tx.signer);
         if tx.sequence != sequence {
-            return Err(TransactionFault::WrongSequence {
-                got: tx.sequence,
-                expected: sequence,
-            });
+            return Err(TransactionFault::WrongSequence { got: tx.sequence, expected: sequence });
         }
         if tx.expires_at > 0 && self.height > tx.expires_at {
             let (expires_at, height) = (tx.expires_at, self.height);
             return Err(TransactionFault::Expired { expires_at, height });
         }
         if balance < tx.fee {
-            return Err(TransactionFault::CannotPayFee {
-                fee: tx.fee,
-                balance,
-            });
+            return Err(TransactionFault::CannotPayFee { fee: tx.fee, balance });
         }
-        let paid = Account {
-            balance: balance - tx.fee,
-            sequence: sequence + 1,
-        };
+        let paid = Account { balance: balance - tx.fee, sequence: sequence + 1 };
         self.accounts.insert(tx.signer, paid);
         self.fees += tx.fee;
         let before = self.clone();
         let mut effects = Vec::new();
         for (position, bytes) in tx.operations.iter().enumerate() {
             let effect = match Operation::decode(bytes).unwrap() {
-                Operation::Put {
-                    key,
-                    value,
-                    expect,
-                    policy,
-                } => self.put(tx, key, value, expect, policy),
+                Operation::Put { key, value, expect, policy } => {
+                    self.put(tx, key, value, expect, policy)
+                }
                 Operation::Delete { key, expect } => self.delete(tx, key, expect),
                 Operation::HandOver { key, to } => self.hand_over(tx, key, to),
                 Operation::Pay { to, amount } => self.pay(tx, to, amount),
@@ -116,9 +102,7 @@ impl Model {
     pub(crate) fn end_block(&mut self, payee: PublicKey) {
         let amount = self.network.subsidy.at(self.height) + self.fees;
         self.rewards.insert(self.height, (payee, amount));
-        let due = self
-            .height
-            .checked_sub(self.network.subsidy.maturity_blocks);
+        let due = self.height.checked_sub(self.network.subsidy.maturity_blocks);
         if let Some((payee, amount)) = due.and_then(|height| self.rewards.remove(&height)) {
             self.accounts.entry(payee).or_default().balance += amount;
         }
@@ -139,9 +123,7 @@ impl Model {
                 return Err(Reason::NotOwner { owner: known.owner });
             }
             if policy.is_some() && policy != Some(known.policy) {
-                return Err(Reason::PolicyDiffers {
-                    policy: known.policy,
-                });
+                return Err(Reason::PolicyDiffers { policy: known.policy });
             }
         }
         self.expect(key, expect)?;
@@ -151,12 +133,7 @@ impl Model {
             versions: Vec::new(),
         });
         let (height, txid, writer) = (self.height, tx.txid(), tx.signer);
-        known.versions.push(ModelVersion {
-            height,
-            txid,
-            writer,
-            value: Some(value.to_vec()),
-        });
+        known.versions.push(ModelVersion { height, txid, writer, value: Some(value.to_vec()) });
         Ok(Effect::Version(known.versions.len() as u64))
     }
 
@@ -166,23 +143,14 @@ impl Model {
         key: &[u8],
         expect: Expect,
     ) -> Result<Effect, Reason> {
-        let known = self
-            .keys
-            .get(key)
-            .filter(|key| key.lives())
-            .ok_or(Reason::NotFound)?;
+        let known = self.keys.get(key).filter(|key| key.lives()).ok_or(Reason::NotFound)?;
         if known.policy == KeyPolicy::Owned && known.owner != tx.signer {
             return Err(Reason::NotOwner { owner: known.owner });
         }
         self.expect(key, expect)?;
         let (height, txid, writer) = (self.height, tx.txid(), tx.signer);
         let known = self.keys.get_mut(key).unwrap();
-        known.versions.push(ModelVersion {
-            height,
-            txid,
-            writer,
-            value: None,
-        });
+        known.versions.push(ModelVersion { height, txid, writer, value: None });
         Ok(Effect::Version(known.versions.len() as u64))
     }
 
@@ -231,10 +199,7 @@ impl Model {
 
     /// Rows that the state should have.
     pub(crate) fn row_count(&self) -> usize {
-        let accounts = self
-            .accounts
-            .values()
-            .filter(|account| **account != Account::default());
+        let accounts = self.accounts.values().filter(|account| **account != Account::default());
         let versions: usize = self.keys.values().map(|key| key.versions.len()).sum();
         let rewards = self.rewards.values().filter(|(_, amount)| *amount > 0);
         accounts.count() + self.keys.len() + versions + rewards.count()
@@ -243,9 +208,7 @@ impl Model {
     /// Coins in accounts and on their way there, in the smallest unit.
     pub(crate) fn coins(&self) -> u64 {
         let balances = self.accounts.values().map(|account| account.balance);
-        balances
-            .chain(self.rewards.values().map(|(_, amount)| *amount))
-            .sum()
+        balances.chain(self.rewards.values().map(|(_, amount)| *amount)).sum()
     }
 
     pub(crate) fn head(&self, key: &[u8]) -> Option<Head> {
@@ -266,11 +229,7 @@ impl Model {
             height: version.height,
             txid: version.txid,
             writer: version.writer,
-            kind: if version.value.is_some() {
-                VersionKind::Put
-            } else {
-                VersionKind::Delete
-            },
+            kind: if version.value.is_some() { VersionKind::Put } else { VersionKind::Delete },
             value: version.value.clone().unwrap_or_default(),
         };
         (1..).zip(versions).map(entry).collect()
@@ -278,10 +237,7 @@ impl Model {
 
     /// Keys with a live value that start with `prefix`, ascending.
     pub(crate) fn live_keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
-        let keys = self
-            .keys
-            .iter()
-            .filter(|(key, known)| key.starts_with(prefix) && known.lives());
+        let keys = self.keys.iter().filter(|(key, known)| key.starts_with(prefix) && known.lives());
         keys.map(|(key, _)| key.clone()).collect()
     }
 }

@@ -151,10 +151,7 @@ fn check_key(key: &[u8]) -> Result<(), OperationError> {
 fn check_value(value: &[u8], limit: u32) -> Result<(), OperationError> {
     match u32::try_from(value.len()) {
         Ok(bytes) if bytes <= limit => Ok(()),
-        _ => Err(OperationError::ValueTooLong {
-            got: value.len(),
-            limit,
-        }),
+        _ => Err(OperationError::ValueTooLong { got: value.len(), limit }),
     }
 }
 

@@ -144,33 +144,19 @@ mod tests {
     fn outcomes_survive_their_bytes_and_nothing_may_follow() {
         let owner = PublicKey([3; 32]);
         let reasons = [
-            Reason::VersionMismatch {
-                expected: 1,
-                latest: u64::MAX,
-            },
+            Reason::VersionMismatch { expected: 1, latest: u64::MAX },
             Reason::NotAbsent { latest: 300 },
             Reason::NotOwner { owner },
             Reason::NotFound,
-            Reason::PolicyDiffers {
-                policy: KeyPolicy::Open,
-            },
-            Reason::InsufficientFunds {
-                balance: 1,
-                amount: 2,
-            },
-            Reason::BalanceOverflow {
-                balance: u64::MAX,
-                amount: 1,
-            },
+            Reason::PolicyDiffers { policy: KeyPolicy::Open },
+            Reason::InsufficientFunds { balance: 1, amount: 2 },
+            Reason::BalanceOverflow { balance: u64::MAX, amount: 1 },
         ];
         let mut codes: Vec<&str> = reasons.iter().map(Reason::code).collect();
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), reasons.len(), "every reason has its own code");
-        let failed = reasons.map(|reason| Outcome::Failed {
-            operation: 7,
-            reason,
-        });
+        let failed = reasons.map(|reason| Outcome::Failed { operation: 7, reason });
         let applied = Outcome::Applied(vec![Effect::Version(300), Effect::None]);
         for outcome in failed.into_iter().chain([applied]) {
             let mut bytes = outcome.encode();
@@ -183,16 +169,9 @@ mod tests {
 
     #[test]
     fn a_reason_names_what_a_person_needs() {
-        let text = Reason::PolicyDiffers {
-            policy: KeyPolicy::Owned,
-        }
-        .to_string();
+        let text = Reason::PolicyDiffers { policy: KeyPolicy::Owned }.to_string();
         assert!(text.contains("the key is owned"), "{text}");
-        let text = Reason::VersionMismatch {
-            expected: 3,
-            latest: 4,
-        }
-        .to_string();
+        let text = Reason::VersionMismatch { expected: 3, latest: 4 }.to_string();
         assert!(text.contains("at version 4, expected was 3"), "{text}");
     }
 }

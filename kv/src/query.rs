@@ -115,10 +115,7 @@ impl<'a> Query<'a> {
     pub fn account(&self, key: &PublicKey) -> Result<Account, StoreError> {
         let row = account_row(key);
         let bytes = self.view.get(&row)?;
-        Ok(bytes
-            .map(|bytes| decode(&row, &bytes))
-            .transpose()?
-            .unwrap_or_default())
+        Ok(bytes.map(|bytes| decode(&row, &bytes)).transpose()?.unwrap_or_default())
     }
 
     /// What is true of a key now; `None` = it was never written.
@@ -127,10 +124,7 @@ impl<'a> Query<'a> {
     /// When the store fails or is damaged.
     pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
         let row = head_row(key);
-        self.view
-            .get(&row)?
-            .map(|bytes| decode(&row, &bytes))
-            .transpose()
+        self.view.get(&row)?.map(|bytes| decode(&row, &bytes)).transpose()
     }
 
     /// The latest version of a key, a tombstone if it is deleted; `None` = it was never written.
@@ -138,9 +132,7 @@ impl<'a> Query<'a> {
     /// # Errors
     /// When the store fails or is damaged.
     pub fn latest(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
-        self.head(key)?
-            .map(|head| self.entry(key, head.version))
-            .transpose()
+        self.head(key)?.map(|head| self.entry(key, head.version)).transpose()
     }
 
     /// A version of a key by its number; `None` = there is no such version.
@@ -198,10 +190,9 @@ impl<'a> Query<'a> {
         let latest = self.head(key)?.map_or(0, |head| head.version);
         let following = |version: u64| match order {
             Order::Ascending => version.checked_add(1).filter(|next| *next <= latest),
-            Order::Descending => version
-                .min(latest.saturating_add(1))
-                .checked_sub(1)
-                .filter(|next| *next > 0),
+            Order::Descending => {
+                version.min(latest.saturating_add(1)).checked_sub(1).filter(|next| *next > 0)
+            }
         };
         let start = match order {
             Order::Ascending => 0,
@@ -239,12 +230,7 @@ impl<'a> Query<'a> {
         let mut value_bytes = 0;
         let mut last = None;
         for _ in 0..MAX_SCANNED_HEADS / SCAN_CHUNK {
-            let range = Range {
-                from: &from,
-                to: &to,
-                order: Order::Ascending,
-                limit: SCAN_CHUNK,
-            };
+            let range = Range { from: &from, to: &to, order: Order::Ascending, limit: SCAN_CHUNK };
             let rows = self.view.range(range)?;
             let more = rows.len() == SCAN_CHUNK;
             for (row, bytes) in rows {
@@ -281,27 +267,10 @@ impl<'a> Query<'a> {
     /// A version that the key's head says is there.
     fn entry(&self, key: &[u8], version: u64) -> Result<Entry, StoreError> {
         let row = version_row(key, version);
-        let bytes = self
-            .view
-            .get(&row)?
-            .ok_or_else(|| damaged(&row, "is missing"))?;
-        let Version {
-            height,
-            txid,
-            writer,
-            kind,
-            value,
-        } = decode(&row, &bytes)?;
+        let bytes = self.view.get(&row)?.ok_or_else(|| damaged(&row, "is missing"))?;
+        let Version { height, txid, writer, kind, value } = decode(&row, &bytes)?;
         let (key, value) = (key.to_vec(), value.to_vec());
-        Ok(Entry {
-            key,
-            version,
-            height,
-            txid,
-            writer,
-            kind,
-            value,
-        })
+        Ok(Entry { key, version, height, txid, writer, kind, value })
     }
 }
 
@@ -315,10 +284,7 @@ fn following_row(row: &[u8]) -> Vec<u8> {
 /// # Panics
 /// When no byte of the prefix is below 255; those of rows start with a letter.
 fn end_of_prefix(prefix: &[u8]) -> Vec<u8> {
-    let last = prefix
-        .iter()
-        .rposition(|byte| *byte < u8::MAX)
-        .expect("rows start with a letter");
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX).expect("rows start with a letter");
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
     end

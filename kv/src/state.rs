@@ -78,8 +78,7 @@ pub(crate) fn head_row(key: &[u8]) -> Vec<u8> {
 
 /// The key whose head is in this row.
 pub(crate) fn key_of_head_row(row: &[u8]) -> &[u8] {
-    row.strip_prefix(b"k")
-        .expect("the caller read the row from the range of heads")
+    row.strip_prefix(b"k").expect("the caller read the row from the range of heads")
 }
 
 /// Row key of a maturing reward.
@@ -118,10 +117,7 @@ pub(crate) fn damaged(key: &[u8], what: &str) -> StoreError {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
     });
-    StoreError::Inconsistent {
-        path: PathBuf::from("state"),
-        what: format!("row {hex} {what}"),
-    }
+    StoreError::Inconsistent { path: PathBuf::from("state"), what: format!("row {hex} {what}") }
 }
 
 #[cfg(test)]
@@ -144,18 +140,12 @@ mod tests {
 
     #[test]
     fn a_row_with_bytes_too_many_or_too_few_is_damaged() {
-        let row = encode(&Reward {
-            payee: PublicKey([1; 32]),
-            amount: 300,
-        });
+        let row = encode(&Reward { payee: PublicKey([1; 32]), amount: 300 });
         let key = reward_row(9);
         assert_eq!(decode::<Reward>(&key, &row).unwrap().amount, 300);
         for bad in [[&row[..], &[0]].concat(), row[..row.len() - 1].to_vec()] {
             let error = decode::<Reward>(&key, &bad).unwrap_err();
-            assert!(
-                error.to_string().contains("row 6d00000009 is malformed"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("row 6d00000009 is malformed"), "{error}");
         }
     }
 }

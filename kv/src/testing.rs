@@ -18,10 +18,7 @@ pub(crate) struct MapView(pub(crate) BTreeMap<Vec<u8>, Vec<u8>>);
 impl MapView {
     /// Applies a delta, after checking its promises against the rows.
     pub(crate) fn apply(&mut self, delta: &Delta) {
-        assert!(
-            delta.rows.is_sorted_by(|a, b| a.key < b.key),
-            "ascending, each key once"
-        );
+        assert!(delta.rows.is_sorted_by(|a, b| a.key < b.key), "ascending, each key once");
         assert_eq!(delta.state_root, [0; 32]);
         for row in &delta.rows {
             assert_ne!(row.before, row.after, "a row that did not change");
@@ -65,16 +62,8 @@ impl View for MapView {
 
 /// Network `dev` with few coins, so that balances matter.
 pub(crate) fn network(default_policy: KeyPolicy, maturity_blocks: u32) -> Network {
-    let subsidy = Subsidy {
-        initial: 20,
-        halving_blocks: 6,
-        maturity_blocks,
-    };
-    Network {
-        default_policy,
-        subsidy,
-        ..Network::dev()
-    }
+    let subsidy = Subsidy { initial: 20, halving_blocks: 6, maturity_blocks };
+    Network { default_policy, subsidy, ..Network::dev() }
 }
 
 /// One of a few signers.
@@ -100,13 +89,7 @@ pub(crate) struct Tx<'a> {
 impl<'a> Tx<'a> {
     /// A free transaction that never expires.
     pub(crate) fn of(signer: u8, sequence: u64, operations: &[Operation<'a>]) -> Tx<'a> {
-        Tx {
-            signer,
-            sequence,
-            expires_at: 0,
-            fee: 0,
-            operations: operations.to_vec(),
-        }
+        Tx { signer, sequence, expires_at: 0, fee: 0, operations: operations.to_vec() }
     }
 
     /// Signs and checks it.
@@ -135,32 +118,20 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new(network: Network) -> Chain {
-        Chain {
-            network,
-            view: MapView::default(),
-            height: 0,
-        }
+        Chain { network, view: MapView::default(), height: 0 }
     }
 
     /// What the next block may know.
     pub(crate) fn context(&self, payee: u8) -> BlockContext<'_> {
         let payee = account_of(payee);
-        BlockContext {
-            network: &self.network,
-            height: self.height + 1,
-            payee,
-        }
+        BlockContext { network: &self.network, height: self.height + 1, payee }
     }
 
     /// Executes and applies a block that must be valid.
     pub(crate) fn block(&mut self, payee: u8, transactions: &[Tx<'_>]) -> Delta {
-        let transactions: Vec<_> = transactions
-            .iter()
-            .map(|transaction| transaction.checked(&self.network))
-            .collect();
-        let delta = KeyValue
-            .execute(&self.view, self.context(payee), &transactions)
-            .unwrap();
+        let transactions: Vec<_> =
+            transactions.iter().map(|transaction| transaction.checked(&self.network)).collect();
+        let delta = KeyValue.execute(&self.view, self.context(payee), &transactions).unwrap();
         self.view.apply(&delta);
         self.height += 1;
         delta

@@ -104,15 +104,8 @@ pub fn run(
             rows.push(row);
         }
     }
-    let baseline = Baseline {
-        name: BASELINE_NAME,
-        hashes_per_second: baseline,
-    };
-    Report {
-        cpu: cpu_name(),
-        baseline,
-        rows,
-    }
+    let baseline = Baseline { name: BASELINE_NAME, hashes_per_second: baseline };
+    Report { cpu: cpu_name(), baseline, rows }
 }
 
 impl Row {
@@ -136,11 +129,7 @@ pub fn measure(kernel: &'static Kernel, threads: usize, seconds: f64) -> Measure
     assert!(seconds > 0.0, "a measurement takes some time");
     let run_length = Duration::from_secs_f64(seconds) / RUNS;
     let (sender, solutions) = channel::bounded(1);
-    let options = SearchOptions {
-        threads,
-        kernel,
-        batch: BATCH,
-    };
+    let options = SearchOptions { threads, kernel, batch: BATCH };
     let search = Search::start(options, move |solution| {
         // Cannot happen; if it does, the wait below ends and the assertion there tells.
         let _ = sender.try_send(solution);
@@ -149,10 +138,7 @@ pub fn measure(kernel: &'static Kernel, threads: usize, seconds: f64) -> Measure
     search.set_job(Some(Arc::new(unreachable_job())));
     let pause = |length| {
         let solution = solutions.recv_timeout(length);
-        assert!(
-            solution.is_err(),
-            "a job without solutions was solved: {solution:?}"
-        );
+        assert!(solution.is_err(), "a job without solutions was solved: {solution:?}");
     };
 
     pause(WARM_UP);
@@ -174,10 +160,7 @@ struct Sample {
 
 impl Sample {
     fn take(search: &Search) -> Self {
-        Self {
-            at: now(),
-            hashes: search.hashes().iter().sum(),
-        }
+        Self { at: now(), hashes: search.hashes().iter().sum() }
     }
 
     /// Returns the headers tried and the seconds passed since an earlier sample.
@@ -188,16 +171,11 @@ impl Sample {
 }
 
 /// Takes at least two samples: one at the start and one at the end of each run.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of a few seconds are far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts of a few seconds are far below 2^53")]
 fn summarise(kernel: &'static str, threads: usize, samples: &[Sample]) -> Measurement {
     let speed = |(hashes, seconds): (u64, f64)| hashes as f64 / seconds;
-    let mut speeds: Vec<f64> = samples
-        .windows(2)
-        .map(|pair| speed(pair[1].since(&pair[0])))
-        .collect();
+    let mut speeds: Vec<f64> =
+        samples.windows(2).map(|pair| speed(pair[1].since(&pair[0]))).collect();
     speeds.sort_by(f64::total_cmp);
     let median = speeds[speeds.len() / 2];
     let (hashes, seconds) = samples[samples.len() - 1].since(&samples[0]);
@@ -238,8 +216,5 @@ fn cpu_name() -> String {
 fn model_name(cpuinfo: &str) -> Option<&str> {
     let values = cpuinfo.lines().filter_map(|line| line.split_once(':'));
     let mut names = values.filter(|(key, _)| key.trim() == "model name");
-    names
-        .next()
-        .map(|(_, name)| name.trim())
-        .filter(|name| !name.is_empty())
+    names.next().map(|(_, name)| name.trim()).filter(|name| !name.is_empty())
 }

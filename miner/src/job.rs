@@ -62,12 +62,7 @@ impl Job {
     /// Returns the coinbase with this extranonce: `prefix ‖ extranonce (little-endian) ‖ suffix`.
     #[must_use]
     pub fn coinbase(&self, extranonce: u64) -> Vec<u8> {
-        [
-            &self.coinbase_prefix[..],
-            &extranonce.to_le_bytes(),
-            &self.coinbase_suffix,
-        ]
-        .concat()
+        [&self.coinbase_prefix[..], &extranonce.to_le_bytes(), &self.coinbase_suffix].concat()
     }
 
     /// Returns the merkle root with this extranonce: the coinbase's hash folded over the branch,
@@ -75,9 +70,7 @@ impl Job {
     #[must_use]
     pub fn merkle_root(&self, extranonce: u64) -> Hash {
         let leaf = sha256d(&self.coinbase(extranonce));
-        self.branch
-            .iter()
-            .fold(leaf, |hash, right| sha256d_pair(&hash, right))
+        self.branch.iter().fold(leaf, |hash, right| sha256d_pair(&hash, right))
     }
 
     /// Returns the header of a solution in Bitcoin's layout: version, previous hash, merkle root,

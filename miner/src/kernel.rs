@@ -28,18 +28,13 @@ impl Scan {
     /// Prepares the search of an 80-byte header; its last four bytes, the nonce, do not matter.
     #[must_use]
     pub fn new(header: &[u8; 80], target: Target) -> Self {
-        let (first_block, rest) = header
-            .split_first_chunk::<64>()
-            .expect("a header is longer than a block");
+        let (first_block, rest) =
+            header.split_first_chunk::<64>().expect("a header is longer than a block");
         let mut midstate = scalar::INITIAL_HASH;
         scalar::compress(&mut midstate, first_block);
         let (words, _) = rest.as_chunks::<4>();
         let tail = std::array::from_fn(|i| u32::from_be_bytes(words[i]));
-        Self {
-            midstate,
-            tail,
-            target,
-        }
+        Self { midstate, tail, target }
     }
 
     /// Returns the target's most significant 32 bits: a hash whose own are above cannot meet it.
@@ -68,25 +63,10 @@ pub struct Kernel {
 /// All rows, best first. Wider instruction sets stand above the libraries, and the reference,
 /// which runs everywhere, comes last.
 pub static KERNELS: &[Kernel] = &[
-    Kernel {
-        name: "sha2",
-        lanes: 1,
-        available: always,
-        scan: library::scan_sha2,
-    },
+    Kernel { name: "sha2", lanes: 1, available: always, scan: library::scan_sha2 },
     #[cfg(all(target_arch = "x86_64", not(windows)))]
-    Kernel {
-        name: "sha2-asm",
-        lanes: 1,
-        available: always,
-        scan: library::scan_sha2_asm,
-    },
-    Kernel {
-        name: "scalar",
-        lanes: 1,
-        available: always,
-        scan: scalar::scan,
-    },
+    Kernel { name: "sha2-asm", lanes: 1, available: always, scan: library::scan_sha2_asm },
+    Kernel { name: "scalar", lanes: 1, available: always, scan: scalar::scan },
 ];
 
 /// The `available` of rows that every CPU of their architecture can run.
@@ -136,17 +116,11 @@ fn choose_from(
         Some(row) if (row.available)() => return Ok(row),
         Some(row) => {
             let available = runnable.map(|row| row.name).collect();
-            KernelError::Unavailable {
-                name: row.name,
-                available,
-            }
+            KernelError::Unavailable { name: row.name, available }
         }
         None => {
             let available = runnable.map(|row| row.name).collect();
-            KernelError::Unknown {
-                name: name.to_owned(),
-                available,
-            }
+            KernelError::Unknown { name: name.to_owned(), available }
         }
     };
     Err(error)

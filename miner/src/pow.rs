@@ -36,10 +36,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .rev()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -114,10 +111,7 @@ pub fn sha256d(bytes: &[u8]) -> Hash {
 /// Hashes the 64 bytes `left ‖ right`: an inner node of Bitcoin's merkle tree.
 #[must_use]
 pub fn sha256d_pair(left: &Hash, right: &Hash) -> Hash {
-    let inner = Sha256::new()
-        .chain_update(left.0)
-        .chain_update(right.0)
-        .finalize();
+    let inner = Sha256::new().chain_update(left.0).chain_update(right.0).finalize();
     Hash(Sha256::digest(inner).into())
 }
 
@@ -173,9 +167,7 @@ impl CompactTarget {
             U256::ZERO
         } else {
             let shift = 8 * (size as usize - 3);
-            U256::from(mantissa)
-                .checked_shl(shift)
-                .ok_or(CompactError::Overflow(self))?
+            U256::from(mantissa).checked_shl(shift).ok_or(CompactError::Overflow(self))?
         };
         if value.is_zero() {
             return Err(CompactError::Zero(self));
@@ -183,10 +175,7 @@ impl CompactTarget {
         let target = Target(value);
         let expected = target.encode();
         if expected != self {
-            return Err(CompactError::NotCanonical {
-                got: self,
-                expected,
-            });
+            return Err(CompactError::NotCanonical { got: self, expected });
         }
         Ok(target)
     }

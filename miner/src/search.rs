@@ -41,11 +41,7 @@ impl SearchOptions {
     /// Takes this many threads and this kernel, with batches of [`Self::DEFAULT_BATCH`].
     #[must_use]
     pub const fn new(threads: usize, kernel: &'static Kernel) -> Self {
-        Self {
-            threads,
-            kernel,
-            batch: Self::DEFAULT_BATCH,
-        }
+        Self { threads, kernel, batch: Self::DEFAULT_BATCH }
     }
 }
 
@@ -70,16 +66,10 @@ impl Search {
         on_solution: impl Fn(Solution) + Send + Sync + Clone + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::new(options.threads));
-        let mut search = Self {
-            shared,
-            workers: Vec::with_capacity(options.threads),
-        };
+        let mut search = Self { shared, workers: Vec::with_capacity(options.threads) };
         for index in 0..options.threads {
             let worker = Worker {
-                part: Part {
-                    index,
-                    count: options.threads,
-                },
+                part: Part { index, count: options.threads },
                 kernel: options.kernel,
                 pace: Pace::new(options.batch, options.kernel.lanes),
                 shared: Arc::clone(&search.shared),
@@ -99,11 +89,7 @@ impl Search {
     /// Returns how many headers each thread has tried since the start. Grows batch by batch.
     #[must_use]
     pub fn hashes(&self) -> Vec<u64> {
-        self.shared
-            .hashes
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed))
-            .collect()
+        self.shared.hashes.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
     /// Tells whether every worker still runs. A worker ends early only by a panic, its own or of
@@ -245,10 +231,7 @@ impl<F: Fn(Solution)> Worker<F> {
 }
 
 /// Reads the clock, to size batches and to measure.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "speed can only be measured against the clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "speed can only be measured against the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

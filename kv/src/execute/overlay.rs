@@ -1,6 +1,7 @@
 //! The state as a block sees it while it executes.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use chain::execute::{Account, RowChange, View};
 use chain::store::StoreError;
@@ -25,19 +26,12 @@ pub(super) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     pub(super) fn new(view: &'a dyn View) -> Overlay<'a> {
-        Overlay {
-            view,
-            before: Rows::new(),
-            kept: Rows::new(),
-            trial: Rows::new(),
-        }
+        Overlay { view, before: Rows::new(), kept: Rows::new(), trial: Rows::new() }
     }
 
     /// Reads a row.
     pub(super) fn get<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, StoreError> {
-        self.bytes(key)?
-            .map(|row| state::decode(key, row))
-            .transpose()
+        self.bytes(key)?.map(|row| state::decode(key, row)).transpose()
     }
 
     /// Writes a row on trial.
@@ -68,16 +62,13 @@ impl<'a> Overlay<'a> {
         account: Account,
     ) -> Result<(), StoreError> {
         let row = state::account_row(key);
-        if account == Account::default() {
-            self.remove(row)
-        } else {
-            self.set(row, &account)
-        }
+        if account == Account::default() { self.remove(row) } else { self.set(row, &account) }
     }
 
     /// Makes the changes on trial part of the block.
     pub(super) fn keep(&mut self) {
-        self.kept.append(&mut self.trial);
+        // Not `append`, which walks all of `kept`: that would be quadratic in a block.
+        self.kept.extend(mem::take(&mut self.trial));
     }
 
     /// Forgets the changes on trial.
@@ -88,15 +79,11 @@ impl<'a> Overlay<'a> {
     /// The rows that the block changed, ascending by key; changes on trial do not count.
     pub(super) fn into_changes(mut self) -> Vec<RowChange> {
         let changes = self.kept.into_iter().map(|(key, after)| {
-            let before = self
-                .before
-                .remove(&key)
-                .expect("a row is read or created before it is set");
+            let before =
+                self.before.remove(&key).expect("a row is read or created before it is set");
             RowChange { key, before, after }
         });
-        changes
-            .filter(|change| change.before != change.after)
-            .collect()
+        changes.filter(|change| change.before != change.after).collect()
     }
 
     fn change(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) -> Result<(), StoreError> {

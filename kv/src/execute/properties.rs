@@ -29,18 +29,9 @@ struct Plan {
 impl Plan {
     fn transaction(&self, network: &Network, model: &Model) -> CheckedTransaction {
         let sequence = model.account(&account_of(self.signer)).sequence + self.skew;
-        let expires_at = self
-            .expires_in
-            .map_or(0, |blocks| model.height - 1 + blocks);
+        let expires_at = self.expires_in.map_or(0, |blocks| model.height - 1 + blocks);
         let (fee, operations) = (self.fee, self.operations.clone());
-        Tx {
-            signer: self.signer,
-            sequence,
-            expires_at,
-            fee,
-            operations,
-        }
-        .checked(network)
+        Tx { signer: self.signer, sequence, expires_at, fee, operations }.checked(network)
     }
 }
 
@@ -108,24 +99,13 @@ fn execute_as_the_model_says(
     let standing = (0..candidates.len()).filter(|at| verdicts[*at].is_ok());
     assert_eq!(filled.chosen, standing.collect::<Vec<_>>());
     let outcomes: Vec<&Outcome> = verdicts.iter().flatten().collect();
-    let got: Vec<Outcome> = filled
-        .delta
-        .outcomes
-        .iter()
-        .map(|bytes| Outcome::decode(bytes).unwrap())
-        .collect();
+    let got: Vec<Outcome> =
+        filled.delta.outcomes.iter().map(|bytes| Outcome::decode(bytes).unwrap()).collect();
     assert_eq!(got.iter().collect::<Vec<_>>(), outcomes);
 
-    let chosen: Vec<_> = filled
-        .chosen
-        .iter()
-        .map(|at| candidates[*at].clone())
-        .collect();
+    let chosen: Vec<_> = filled.chosen.iter().map(|at| candidates[*at].clone()).collect();
     let executed = KeyValue.execute(view, context, &chosen).unwrap();
-    assert_eq!(
-        executed, filled.delta,
-        "a filled block is valid and does what was promised"
-    );
+    assert_eq!(executed, filled.delta, "a filled block is valid and does what was promised");
 
     let first_fault = verdicts
         .iter()
@@ -150,10 +130,7 @@ fn state_is_the_models(view: &MapView, model: &Model) {
     }
     for key in KEYS {
         assert_eq!(query.head(key).unwrap(), model.head(key));
-        assert_eq!(
-            query.latest(key).unwrap().as_ref(),
-            model.history(key).last()
-        );
+        assert_eq!(query.latest(key).unwrap().as_ref(), model.history(key).last());
     }
 }
 
@@ -206,26 +183,13 @@ fn scans_are_the_models(view: &MapView, model: &Model, limit: usize) {
     let prefixes = [&b""[..], b"c", b"aa"].into_iter().chain(KEYS);
     for prefix in prefixes {
         for values in [Values::Read, Values::Skip] {
-            for start in [
-                None,
-                Some(&b"A"[..]),
-                Some(b"a"),
-                Some(b"ab"),
-                Some(b"\xff"),
-            ] {
+            for start in [None, Some(&b"A"[..]), Some(b"a"), Some(b"ab"), Some(b"\xff")] {
                 let above = |key: &Vec<u8>| start.is_none_or(|start| &key[..] > start);
                 let wanted: Vec<_> = model.live_keys(prefix).into_iter().filter(above).collect();
                 let (mut got, mut cursor) = (Vec::new(), start.map(<[u8]>::to_vec));
                 loop {
                     let after = cursor.as_deref();
-                    let page = query
-                        .scan(Scan {
-                            prefix,
-                            after,
-                            limit,
-                            values,
-                        })
-                        .unwrap();
+                    let page = query.scan(Scan { prefix, after, limit, values }).unwrap();
                     assert!(page.found.len() <= limit);
                     got.extend(page.found);
                     cursor = page.next;

@@ -53,17 +53,8 @@ impl Step<'_, '_> {
     /// Applies an operation, or says why not; then its changes so far are for the caller to undo.
     pub(super) fn apply(&mut self, operation: Operation<'_>) -> Result<Effect, Stop> {
         match operation {
-            Operation::Put {
-                key,
-                value,
-                expect,
-                policy,
-            } => {
-                let addition = Addition {
-                    key,
-                    kind: VersionKind::Put,
-                    value,
-                };
+            Operation::Put { key, value, expect, policy } => {
+                let addition = Addition { key, kind: VersionKind::Put, value };
                 self.put(&addition, expect, policy)
             }
             Operation::Delete { key, expect } => self.delete(key, expect),
@@ -88,10 +79,7 @@ impl Step<'_, '_> {
         });
         self.signer_may_write(&head)?;
         if policy.is_some_and(|wanted| wanted != head.policy) {
-            return Err(Reason::PolicyDiffers {
-                policy: head.policy,
-            }
-            .into());
+            return Err(Reason::PolicyDiffers { policy: head.policy }.into());
         }
         expectation_holds(expect, &head)?;
         self.add_version(head, addition)
@@ -104,14 +92,7 @@ impl Step<'_, '_> {
         let head = head.filter(|head| !head.deleted).ok_or(Reason::NotFound)?;
         self.signer_may_write(&head)?;
         expectation_holds(expect, &head)?;
-        self.add_version(
-            head,
-            &Addition {
-                key,
-                kind: VersionKind::Delete,
-                value: &[],
-            },
-        )
+        self.add_version(head, &Addition { key, kind: VersionKind::Delete, value: &[] })
     }
 
     /// # Consensus
@@ -133,28 +114,15 @@ impl Step<'_, '_> {
         let balance = from
             .balance
             .checked_sub(amount)
-            .ok_or(Reason::InsufficientFunds {
-                balance: from.balance,
-                amount,
-            })?;
-        self.rows
-            .set_account(&self.signer, Account { balance, ..from })?;
+            .ok_or(Reason::InsufficientFunds { balance: from.balance, amount })?;
+        self.rows.set_account(&self.signer, Account { balance, ..from })?;
         // Read after the debit, so that paying oneself changes nothing.
         let receiver = self.rows.account(&to)?;
         let balance = receiver
             .balance
             .checked_add(amount)
-            .ok_or(Reason::BalanceOverflow {
-                balance: receiver.balance,
-                amount,
-            })?;
-        self.rows.set_account(
-            &to,
-            Account {
-                balance,
-                ..receiver
-            },
-        )?;
+            .ok_or(Reason::BalanceOverflow { balance: receiver.balance, amount })?;
+        self.rows.set_account(&to, Account { balance, ..receiver })?;
         Ok(Effect::None)
     }
 
@@ -169,26 +137,11 @@ impl Step<'_, '_> {
 
     fn add_version(&mut self, head: Head, addition: &Addition<'_>) -> Result<Effect, Stop> {
         let &Addition { key, kind, value } = addition;
-        let version = head
-            .version
-            .checked_add(1)
-            .expect("no chain holds 2^64 versions");
+        let version = head.version.checked_add(1).expect("no chain holds 2^64 versions");
         let deleted = kind == VersionKind::Delete;
-        self.rows.set(
-            head_row(key),
-            &Head {
-                version,
-                deleted,
-                ..head
-            },
-        )?;
-        let row = Version {
-            height: self.height,
-            txid: self.txid,
-            writer: self.signer,
-            kind,
-            value,
-        };
+        self.rows.set(head_row(key), &Head { version, deleted, ..head })?;
+        let row =
+            Version { height: self.height, txid: self.txid, writer: self.signer, kind, value };
         // The head said that the latest version is one less, so this one does not exist.
         self.rows.create(version_row(key, version), &row);
         Ok(Effect::Version(version))

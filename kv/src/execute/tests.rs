@@ -19,12 +19,7 @@ fn owned() -> Chain {
 }
 
 fn put<'a>(key: &'a [u8], value: &'a [u8], expect: Expect) -> Operation<'a> {
-    Operation::Put {
-        key,
-        value,
-        expect,
-        policy: None,
-    }
+    Operation::Put { key, value, expect, policy: None }
 }
 
 fn delete(key: &[u8], expect: Expect) -> Operation<'_> {
@@ -32,11 +27,7 @@ fn delete(key: &[u8], expect: Expect) -> Operation<'_> {
 }
 
 fn outcomes(delta: &Delta) -> Vec<Outcome> {
-    delta
-        .outcomes
-        .iter()
-        .map(|bytes| Outcome::decode(bytes).unwrap())
-        .collect()
+    delta.outcomes.iter().map(|bytes| Outcome::decode(bytes).unwrap()).collect()
 }
 
 fn wrote(version: u64) -> Outcome {
@@ -44,16 +35,11 @@ fn wrote(version: u64) -> Outcome {
 }
 
 fn failed(reason: Reason) -> Outcome {
-    Outcome::Failed {
-        operation: 0,
-        reason,
-    }
+    Outcome::Failed { operation: 0, reason }
 }
 
 fn account(chain: &Chain, signer: u8) -> Account {
-    Query::new(&chain.view)
-        .account(&account_of(signer))
-        .unwrap()
+    Query::new(&chain.view).account(&account_of(signer)).unwrap()
 }
 
 fn head(chain: &Chain, key: &[u8]) -> Option<Head> {
@@ -67,16 +53,10 @@ fn of_two_writers_that_expect_the_same_version_the_first_wins() {
     chain.block(MINER, &[Tx::of(MINER, 0, &writes)]);
     let write = |signer, value| Tx::of(signer, 0, &[put(b"k", value, Expect::Version(3))]);
     let delta = chain.block(MINER, &[write(ALICE, b"alice"), write(BOB, b"bob")]);
-    let mismatch = Reason::VersionMismatch {
-        expected: 3,
-        latest: 4,
-    };
+    let mismatch = Reason::VersionMismatch { expected: 3, latest: 4 };
     assert_eq!(outcomes(&delta), [wrote(4), failed(mismatch)]);
     let latest = Query::new(&chain.view).latest(b"k").unwrap().unwrap();
-    assert_eq!(
-        (&latest.value[..], latest.version, latest.height),
-        (&b"alice"[..], 4, 2)
-    );
+    assert_eq!((&latest.value[..], latest.version, latest.height), (&b"alice"[..], 4, 2));
     assert_eq!(latest.writer, account_of(ALICE));
 }
 
@@ -88,25 +68,14 @@ fn an_operation_sees_what_those_before_it_did() {
         put(b"k", b"2", Expect::Version(1)),
         delete(b"k", Expect::Version(2)),
         put(b"k", b"4", Expect::Absent),
-        Operation::HandOver {
-            key: b"k",
-            to: account_of(BOB),
-        },
+        Operation::HandOver { key: b"k", to: account_of(BOB) },
         put(b"k", b"5", Expect::Any),
     ];
     let delta = chain.block(MINER, &[Tx::of(ALICE, 0, &operations[..5])]);
-    let versions = [1, 2, 3, 4]
-        .map(Effect::Version)
-        .into_iter()
-        .chain([Effect::None]);
+    let versions = [1, 2, 3, 4].map(Effect::Version).into_iter().chain([Effect::None]);
     assert_eq!(outcomes(&delta), [Outcome::Applied(versions.collect())]);
     let delta = chain.block(MINER, &[Tx::of(ALICE, 1, &operations[5..])]);
-    assert_eq!(
-        outcomes(&delta),
-        [failed(Reason::NotOwner {
-            owner: account_of(BOB)
-        })]
-    );
+    assert_eq!(outcomes(&delta), [failed(Reason::NotOwner { owner: account_of(BOB) })]);
 }
 
 #[test]
@@ -115,12 +84,7 @@ fn a_deleted_key_keeps_its_numbers_and_its_owner() {
     let twice = [put(b"k", b"v", Expect::Any), delete(b"k", Expect::Any)];
     chain.block(MINER, &[Tx::of(ALICE, 0, &twice)]);
     let owner = account_of(ALICE);
-    let expected = Head {
-        owner,
-        policy: KeyPolicy::Owned,
-        version: 2,
-        deleted: true,
-    };
+    let expected = Head { owner, policy: KeyPolicy::Owned, version: 2, deleted: true };
     assert_eq!(head(&chain, b"k"), Some(expected));
     let delta = chain.block(
         MINER,
@@ -132,33 +96,19 @@ fn a_deleted_key_keeps_its_numbers_and_its_owner() {
             Tx::of(ALICE, 4, &[put(b"k", b"x", Expect::Absent)]),
         ],
     );
-    let mismatch = Reason::VersionMismatch {
-        expected: 0,
-        latest: 2,
-    };
+    let mismatch = Reason::VersionMismatch { expected: 0, latest: 2 };
     let not_absent = Reason::NotAbsent { latest: 3 };
     let reasons = [Reason::NotOwner { owner }, Reason::NotFound, mismatch].map(failed);
     assert_eq!(outcomes(&delta)[..3], reasons);
     assert_eq!(outcomes(&delta)[3..], [wrote(3), failed(not_absent)]);
-    let tombstone = Query::new(&chain.view)
-        .at_version(b"k", 2)
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (tombstone.kind, &tombstone.value[..]),
-        (VersionKind::Delete, &b""[..])
-    );
+    let tombstone = Query::new(&chain.view).at_version(b"k", 2).unwrap().unwrap();
+    assert_eq!((tombstone.kind, &tombstone.value[..]), (VersionKind::Delete, &b""[..]));
 }
 
 #[test]
 fn a_policy_is_set_by_the_first_put_for_good() {
     let mut chain = owned();
-    let open = |value, policy| Operation::Put {
-        key: b"k",
-        value,
-        expect: Expect::Any,
-        policy,
-    };
+    let open = |value, policy| Operation::Put { key: b"k", value, expect: Expect::Any, policy };
     let delta = chain.block(
         MINER,
         &[
@@ -166,23 +116,12 @@ fn a_policy_is_set_by_the_first_put_for_good() {
             Tx::of(BOB, 0, &[open(b"2", None)]),
             Tx::of(BOB, 1, &[open(b"3", Some(KeyPolicy::Open))]),
             Tx::of(ALICE, 1, &[open(b"4", Some(KeyPolicy::Owned))]),
-            Tx::of(
-                BOB,
-                2,
-                &[Operation::HandOver {
-                    key: b"k",
-                    to: account_of(BOB),
-                }],
-            ),
+            Tx::of(BOB, 2, &[Operation::HandOver { key: b"k", to: account_of(BOB) }]),
             Tx::of(BOB, 3, &[put(b"other", b"", Expect::Any)]),
         ],
     );
-    let differs = Reason::PolicyDiffers {
-        policy: KeyPolicy::Open,
-    };
-    let not_owner = Reason::NotOwner {
-        owner: account_of(ALICE),
-    };
+    let differs = Reason::PolicyDiffers { policy: KeyPolicy::Open };
+    let not_owner = Reason::NotOwner { owner: account_of(ALICE) };
     assert_eq!(outcomes(&delta)[..3], [1, 2, 3].map(wrote));
     assert_eq!(outcomes(&delta)[3..5], [differs, not_owner].map(failed));
     assert_eq!(head(&chain, b"other").unwrap().policy, KeyPolicy::Owned);
@@ -209,30 +148,18 @@ fn check_names_the_operation_and_its_fault() {
     for (bad, words) in [
         (OperationBytes::from(vec![9]), "malformed"),
         (put(b"", b"", Expect::Any).encode(), "the key is empty"),
-        (
-            put(&[1; 256], b"", Expect::Any).encode(),
-            "the key has 256 bytes",
-        ),
-        (
-            put(b"k", &long, Expect::Any).encode(),
-            "the value has 65537 bytes",
-        ),
+        (put(&[1; 256], b"", Expect::Any).encode(), "the key has 256 bytes"),
+        (put(b"k", &long, Expect::Any).encode(), "the value has 65537 bytes"),
     ] {
         let error = check(&[good.clone(), bad]).unwrap_err();
-        assert!(
-            error.starts_with("operation 1: ") && error.contains(words),
-            "{error}"
-        );
+        assert!(error.starts_with("operation 1: ") && error.contains(words), "{error}");
     }
 }
 
 #[test]
 fn a_damaged_row_is_the_stores_fault_and_not_the_blocks() {
     let mut chain = owned();
-    let mut row = encode(&Account {
-        balance: 1,
-        sequence: 0,
-    });
+    let mut row = encode(&Account { balance: 1, sequence: 0 });
     row.push(0);
     chain.view = MapView([(account_row(&account_of(ALICE)), row)].into());
     let tx = Tx::of(ALICE, 0, &[put(b"k", b"v", Expect::Any)]).checked(&chain.network);

@@ -1,10 +1,14 @@
 //! Pages and damage; what is read of whole chains is compared with the model in
 //! `execute/properties.rs`.
 
+use std::cell::Cell;
+
+use chain::execute::Row;
+use chain::params::KeyPolicy;
+
 use super::*;
 use crate::state::encode;
 use crate::testing::MapView;
-use chain::params::KeyPolicy;
 
 const OWNER: PublicKey = PublicKey([5; 32]);
 
@@ -15,15 +19,10 @@ fn write(view: &mut MapView, key: &[u8], values: &[Option<&[u8]>]) {
             height: number * 10,
             txid: Hash::ZERO,
             writer: OWNER,
-            kind: if value.is_some() {
-                VersionKind::Put
-            } else {
-                VersionKind::Delete
-            },
+            kind: if value.is_some() { VersionKind::Put } else { VersionKind::Delete },
             value: value.unwrap_or_default(),
         };
-        view.0
-            .insert(version_row(key, u64::from(number)), encode(&row));
+        view.0.insert(version_row(key, u64::from(number)), encode(&row));
     }
     let head = Head {
         owner: OWNER,
@@ -38,12 +37,7 @@ fn scan_all(view: &MapView, limit: usize, values: Values) -> Vec<ScanPage> {
     let mut pages: Vec<ScanPage> = Vec::new();
     loop {
         let after = pages.last().and_then(|page| page.next.clone());
-        let scan = Scan {
-            prefix: b"",
-            after: after.as_deref(),
-            limit,
-            values,
-        };
+        let scan = Scan { prefix: b"", after: after.as_deref(), limit, values };
         pages.push(Query::new(view).scan(scan).unwrap());
         if pages.last().is_none_or(|page| page.next.is_none()) {
             return pages;
@@ -51,17 +45,34 @@ fn scan_all(view: &MapView, limit: usize, values: Values) -> Vec<ScanPage> {
     }
 }
 
+/// Counts the rows read one by one.
+struct Counted<'a> {
+    view: &'a MapView,
+    reads: Cell<u32>,
+}
+
+impl View for Counted<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reads.set(self.reads.get() + 1);
+        self.view.get(key)
+    }
+
+    fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        self.view.range(range)
+    }
+}
+
 #[test]
-fn at_height_finds_every_version_of_a_long_history() {
+fn at_height_finds_every_version_of_a_long_history_in_few_reads() {
     let mut view = MapView::default();
     write(&mut view, b"k", &[Some(&b"v"[..]); 100]);
-    let query = Query::new(&view);
     for height in 0..1_100 {
-        let version = query
-            .at_height(b"k", height)
-            .unwrap()
-            .map_or(0, |entry| entry.version);
+        let counted = Counted { view: &view, reads: Cell::new(0) };
+        let entry = Query::new(&counted).at_height(b"k", height).unwrap();
+        let version = entry.map_or(0, |entry| entry.version);
         assert_eq!(version, u64::from(height / 10).min(100));
+        let most = if height >= 1_000 { 2 } else { 2 + 7 };
+        assert!(counted.reads.get() <= most, "{} reads", counted.reads.get());
     }
 }
 
@@ -71,29 +82,15 @@ fn a_page_of_history_is_bounded_in_bytes_and_entries() {
     let third = vec![1; PAGE_VALUE_BYTES / 3];
     write(&mut view, b"large", &[Some(&third[..]); 9]);
     let query = Query::new(&view);
-    let page = query
-        .history(b"large", None, Order::Ascending, usize::MAX)
-        .unwrap();
+    let page = query.history(b"large", None, Order::Ascending, usize::MAX).unwrap();
     assert_eq!((page.entries.len(), page.next), (4, Some(4)));
-    let page = query
-        .history(b"large", Some(6), Order::Descending, 0)
-        .unwrap();
-    assert_eq!(
-        (page.entries[0].version, page.entries.len(), page.next),
-        (5, 1, Some(5))
-    );
+    let page = query.history(b"large", Some(6), Order::Descending, 0).unwrap();
+    assert_eq!((page.entries[0].version, page.entries.len(), page.next), (5, 1, Some(5)));
     write(&mut view, b"many", &[None; MAX_PAGE_ENTRIES + 1]);
     let query = Query::new(&view);
-    let page = query
-        .history(b"many", None, Order::Ascending, usize::MAX)
-        .unwrap();
-    assert_eq!(
-        (page.entries.len(), page.next),
-        (MAX_PAGE_ENTRIES, Some(1_000))
-    );
-    let page = query
-        .history(b"many", page.next, Order::Ascending, usize::MAX)
-        .unwrap();
+    let page = query.history(b"many", None, Order::Ascending, usize::MAX).unwrap();
+    assert_eq!((page.entries.len(), page.next), (MAX_PAGE_ENTRIES, Some(1_000)));
+    let page = query.history(b"many", page.next, Order::Ascending, usize::MAX).unwrap();
     assert_eq!((page.entries.len(), page.next), (1, None));
 }
 
@@ -106,10 +103,7 @@ fn a_page_of_a_scan_is_bounded_in_value_bytes() {
     }
     let lens = |values| {
         let pages = scan_all(&view, 10, values);
-        pages
-            .iter()
-            .map(|page| page.found.len())
-            .collect::<Vec<_>>()
+        pages.iter().map(|page| page.found.len()).collect::<Vec<_>>()
     };
     assert_eq!(lens(Values::Read), [2, 1]);
     assert_eq!(lens(Values::Skip), [3]);
@@ -140,20 +134,10 @@ fn a_scan_of_more_heads_than_a_chunk_misses_none() {
     }
     for limit in [1, 170, 256, 999, usize::MAX] {
         let pages = scan_all(&view, limit, Values::Skip);
-        assert!(
-            pages
-                .iter()
-                .all(|page| page.found.len() <= limit.min(MAX_PAGE_ENTRIES))
-        );
-        let keys = pages
-            .into_iter()
-            .flat_map(|page| page.found)
-            .map(|found| found.key);
+        assert!(pages.iter().all(|page| page.found.len() <= limit.min(MAX_PAGE_ENTRIES)));
+        let keys = pages.into_iter().flat_map(|page| page.found).map(|found| found.key);
         let expected = (0..1_500_u16).filter(|number| number % 3 > 0);
-        assert!(
-            keys.eq(expected.map(|number| number.to_be_bytes().to_vec())),
-            "limit {limit}"
-        );
+        assert!(keys.eq(expected.map(|number| number.to_be_bytes().to_vec())), "limit {limit}");
     }
 }
 
@@ -172,12 +156,7 @@ fn a_key_no_put_can_write_is_never_there() {
     }
     let prefix = &[7; 256][..];
     for after in [None, Some(&[8][..])] {
-        let scan = Scan {
-            prefix,
-            after,
-            limit: 9,
-            values: Values::Read,
-        };
+        let scan = Scan { prefix, after, limit: 9, values: Values::Read };
         assert_eq!(query.scan(scan).unwrap(), ScanPage::default());
     }
 }
@@ -188,10 +167,5 @@ fn a_version_that_its_head_promises_but_is_missing_is_damage() {
     write(&mut view, b"k", &[Some(b"1"), Some(b"2")]);
     view.0.remove(&version_row(b"k", 2));
     let error = Query::new(&view).latest(b"k").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("row 76016b0000000000000002 is missing"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("row 76016b0000000000000002 is missing"), "{error}");
 }

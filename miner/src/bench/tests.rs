@@ -21,15 +21,8 @@ fn run_reports_a_row_for_each_kernel_and_number_of_threads() {
     let report = run(&[sha2, scalar], &[1, 2], SECONDS, &mut |row| {
         seen.push((row.kernel, row.threads));
     });
-    assert_eq!(
-        seen,
-        [("sha2", 1), ("sha2", 2), ("scalar", 1), ("scalar", 2)]
-    );
-    let rows: Vec<_> = report
-        .rows
-        .iter()
-        .map(|row| (row.kernel, row.threads))
-        .collect();
+    assert_eq!(seen, [("sha2", 1), ("sha2", 2), ("scalar", 1), ("scalar", 2)]);
+    let rows: Vec<_> = report.rows.iter().map(|row| (row.kernel, row.threads)).collect();
     assert_eq!(rows, seen);
     for row in &report.rows {
         let expected = row.hashes_per_second / report.baseline.hashes_per_second;
@@ -40,17 +33,9 @@ fn run_reports_a_row_for_each_kernel_and_number_of_threads() {
 #[test]
 fn summary_is_the_median_and_its_spread() {
     let start = now();
-    let sample = |seconds, hashes| Sample {
-        at: start + Duration::from_secs(seconds),
-        hashes,
-    };
+    let sample = |seconds, hashes| Sample { at: start + Duration::from_secs(seconds), hashes };
     // Runs of 100, 400 and 200 hashes a second.
-    let samples = [
-        sample(0, 50),
-        sample(1, 150),
-        sample(2, 550),
-        sample(4, 950),
-    ];
+    let samples = [sample(0, 50), sample(1, 150), sample(2, 550), sample(4, 950)];
     let summary = summarise("some", 3, &samples);
     let expected = Measurement {
         kernel: "some",
@@ -67,10 +52,7 @@ fn summary_is_the_median_and_its_spread() {
 fn report_has_the_documented_json_form() {
     let report = Report {
         cpu: "some CPU".to_owned(),
-        baseline: Baseline {
-            name: BASELINE_NAME,
-            hashes_per_second: 2.0,
-        },
+        baseline: Baseline { name: BASELINE_NAME, hashes_per_second: 2.0 },
         rows: vec![Row {
             kernel: "scalar",
             threads: 4,

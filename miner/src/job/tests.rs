@@ -3,9 +3,7 @@ use crate::bench::unreachable_job;
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits = hex.as_bytes().chunks_exact(2);
-    digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 fn internal_hash(hex: &str) -> Hash {
@@ -17,10 +15,7 @@ fn internal_hash(hex: &str) -> Hash {
 fn header_equals_that_of_a_stratum_miner() {
     // Stratum sends the previous hash with each 4-byte word reversed.
     let words = bytes("0c63863b3e66db78399bb296ae0e63acaf0814df299b5e8a59b62c66650d0e83");
-    let prev: Vec<u8> = words
-        .chunks_exact(4)
-        .flat_map(|word| word.iter().rev().copied())
-        .collect();
+    let prev: Vec<u8> = words.chunks_exact(4).flat_map(|word| word.iter().rev().copied()).collect();
     let job = Job {
         id: 0x1a,
         version: 0x2000_0000,
@@ -69,9 +64,7 @@ fn without_branch_the_root_is_the_coinbase_hash() {
         branch: vec![],
         ..unreachable_job()
     };
-    let coinbase = [
-        1, 2, 3, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 4, 5,
-    ];
+    let coinbase = [1, 2, 3, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 4, 5];
     assert_eq!(job.coinbase(0x0123_4567_89ab_cdef), coinbase);
     assert_eq!(job.merkle_root(0x0123_4567_89ab_cdef), sha256d(&coinbase));
 }

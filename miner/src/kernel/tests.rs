@@ -16,20 +16,11 @@ type Check = fn(&Kernel, Reference);
 const CHECKS: &[(&str, Check)] = &[
     ("finds the nonces of real blocks", finds_real_blocks),
     ("finds a nonce in every lane", finds_a_nonce_in_every_lane),
-    (
-        "takes a hash equal to the target",
-        takes_a_hash_equal_to_the_target,
-    ),
-    (
-        "returns the first of several hits",
-        returns_the_first_of_several_hits,
-    ),
+    ("takes a hash equal to the target", takes_a_hash_equal_to_the_target),
+    ("returns the first of several hits", returns_the_first_of_several_hits),
     ("returns none without a hit", returns_none_without_a_hit),
     ("ends at the last nonce", ends_at_the_last_nonce),
-    (
-        "equals the reference on random headers",
-        equals_the_reference_on_random_headers,
-    ),
+    ("equals the reference on random headers", equals_the_reference_on_random_headers),
 ];
 
 fn naive(header: &[u8; 80], target: Target, first: u32, count: u32) -> Option<u32> {
@@ -129,13 +120,7 @@ fn finds_real_blocks(kernel: &Kernel, _: Reference) {
         assert_eq!(hash_with(&header, block.nonce).to_string(), block.hash);
         let scan = Scan::new(&header, target);
         let found = (kernel.scan)(&scan, block.nonce - 500, 1000);
-        assert_eq!(
-            found,
-            Some(block.nonce),
-            "{} on block {}",
-            kernel.name,
-            block.hash
-        );
+        assert_eq!(found, Some(block.nonce), "{} on block {}", kernel.name, block.hash);
     }
 }
 
@@ -146,26 +131,13 @@ fn finds_a_nonce_in_every_lane(kernel: &Kernel, _: Reference) {
     for before in 0..3 * lanes {
         for after in 0..=2 * lanes {
             let found = (kernel.scan)(&scan, nonce - before, before + 1 + after);
-            assert_eq!(
-                found,
-                Some(nonce),
-                "{}: {before} before, {after} after",
-                kernel.name
-            );
+            assert_eq!(found, Some(nonce), "{}: {before} before, {after} after", kernel.name);
         }
         let short = (kernel.scan)(&scan, nonce - before, before);
-        assert_eq!(
-            short, None,
-            "{}: the range ends before the nonce",
-            kernel.name
-        );
+        assert_eq!(short, None, "{}: the range ends before the nonce", kernel.name);
     }
     let late = (kernel.scan)(&scan, nonce + 1, 3 * lanes);
-    assert_eq!(
-        late, None,
-        "{}: the range starts after the nonce",
-        kernel.name
-    );
+    assert_eq!(late, None, "{}: the range starts after the nonce", kernel.name);
 }
 
 fn takes_a_hash_equal_to_the_target(kernel: &Kernel, _: Reference) {
@@ -173,12 +145,7 @@ fn takes_a_hash_equal_to_the_target(kernel: &Kernel, _: Reference) {
     for nonce in 0..64 {
         let hash = hash_with(&header, nonce).to_uint();
         let equal = Scan::new(&header, Target::from_uint(hash));
-        assert_eq!(
-            (kernel.scan)(&equal, nonce, 1),
-            Some(nonce),
-            "{}",
-            kernel.name
-        );
+        assert_eq!((kernel.scan)(&equal, nonce, 1), Some(nonce), "{}", kernel.name);
         let below = Scan::new(&header, Target::from_uint(hash - U256::ONE));
         assert_eq!((kernel.scan)(&below, nonce, 1), None, "{}", kernel.name);
     }
@@ -188,12 +155,7 @@ fn returns_the_first_of_several_hits(kernel: &Kernel, reference: Reference) {
     let header = [0x44; 80];
     let everything = Scan::new(&header, Target::MAX);
     for first in 0..40 {
-        assert_eq!(
-            (kernel.scan)(&everything, first, 100),
-            Some(first),
-            "{}",
-            kernel.name
-        );
+        assert_eq!((kernel.scan)(&everything, first, 100), Some(first), "{}", kernel.name);
     }
     // About eight hits in the range.
     let target = Target::from_uint(U256::MAX >> 5);
@@ -212,12 +174,7 @@ fn returns_none_without_a_hit(kernel: &Kernel, _: Reference) {
     let scan = Scan::new(&[0x55; 80], Target::from_uint(U256::ZERO));
     assert_eq!((kernel.scan)(&scan, 0, 2000), None, "{}", kernel.name);
     let everything = Scan::new(&[0x55; 80], Target::MAX);
-    assert_eq!(
-        (kernel.scan)(&everything, 17, 0),
-        None,
-        "{}: an empty range",
-        kernel.name
-    );
+    assert_eq!((kernel.scan)(&everything, 17, 0), None, "{}: an empty range", kernel.name);
 }
 
 fn ends_at_the_last_nonce(kernel: &Kernel, reference: Reference) {
@@ -231,41 +188,22 @@ fn ends_at_the_last_nonce(kernel: &Kernel, reference: Reference) {
         .unwrap();
     let scan = Scan::new(&header, target);
     for (first, count) in [(u32::MAX, 1), (u32::MAX, u32::MAX), (u32::MAX - 40, 100)] {
-        assert_eq!(
-            (kernel.scan)(&scan, first, count),
-            None,
-            "{} wrapped",
-            kernel.name
-        );
+        assert_eq!((kernel.scan)(&scan, first, count), None, "{} wrapped", kernel.name);
     }
 
     let last = Target::from_uint(hash_with(&header, u32::MAX).to_uint());
     for before in 0..40 {
         let first = u32::MAX - before;
         let found = (kernel.scan)(&Scan::new(&header, last), first, before + 1);
-        assert_eq!(
-            found,
-            reference(&header, last, first, before + 1),
-            "{}",
-            kernel.name
-        );
+        assert_eq!(found, reference(&header, last, first, before + 1), "{}", kernel.name);
         assert!(found.is_some(), "the last nonce is in the range");
         let beyond = (kernel.scan)(&Scan::new(&header, last), first, before + 50);
-        assert_eq!(
-            beyond, found,
-            "{}: what is beyond the last nonce is left out",
-            kernel.name
-        );
+        assert_eq!(beyond, found, "{}: what is beyond the last nonce is left out", kernel.name);
     }
 }
 
 fn equals_the_reference_on_random_headers(kernel: &Kernel, reference: Reference) {
-    let headers = (
-        any::<[[u8; 40]; 2]>(),
-        any::<u32>(),
-        0_u32..200,
-        0_usize..14,
-    );
+    let headers = (any::<[[u8; 40]; 2]>(), any::<u32>(), 0_u32..200, 0_usize..14);
     proptest!(|((halves, first, count, zero_bits) in headers)| {
         let header: [u8; 80] = halves.concat().try_into().expect("two halves");
         let target = Target::from_uint(U256::MAX >> zero_bits);
@@ -318,25 +256,14 @@ fn scan_keeps_what_is_constant_of_a_header() {
     assert_eq!(scan.tail, [0x4041_4243, 0x4445_4647, 0x4849_4a4b]);
     assert_eq!(scan.top_word(), 0);
     header[76..].fill(0xff);
-    assert_eq!(
-        Scan::new(&header, target),
-        scan,
-        "the nonce does not matter"
-    );
-    assert_eq!(
-        Scan::new(&header, Target::from_uint(U256::MAX >> 4)).top_word(),
-        0x0fff_ffff
-    );
+    assert_eq!(Scan::new(&header, target), scan, "the nonce does not matter");
+    assert_eq!(Scan::new(&header, Target::from_uint(U256::MAX >> 4)).top_word(), 0x0fff_ffff);
 }
 
 #[test]
 fn names_are_unique_and_lanes_divide_the_nonces() {
     for (at, kernel) in KERNELS.iter().enumerate() {
         assert!(kernel.lanes.is_power_of_two(), "{}", kernel.name);
-        assert!(
-            KERNELS[..at].iter().all(|other| other.name != kernel.name),
-            "{}",
-            kernel.name
-        );
+        assert!(KERNELS[..at].iter().all(|other| other.name != kernel.name), "{}", kernel.name);
     }
 }

@@ -28,17 +28,11 @@ fn hash_shows_and_parses_reversed() {
 #[test]
 fn text_that_is_no_hash_is_refused() {
     assert_eq!("".parse::<Hash>(), Err(ParseHashError::Length { got: 0 }));
-    assert_eq!(
-        GENESIS[1..].parse::<Hash>(),
-        Err(ParseHashError::Length { got: 63 })
-    );
+    assert_eq!(GENESIS[1..].parse::<Hash>(), Err(ParseHashError::Length { got: 63 }));
     let signed = format!("+{}", &GENESIS[1..]);
     assert_eq!(signed.parse::<Hash>(), Err(ParseHashError::Digit { at: 0 }));
     let two_byte_character = format!("{}é", &GENESIS[..62]);
-    assert_eq!(
-        two_byte_character.parse::<Hash>(),
-        Err(ParseHashError::Digit { at: 62 })
-    );
+    assert_eq!(two_byte_character.parse::<Hash>(), Err(ParseHashError::Digit { at: 62 }));
 }
 
 #[test]
@@ -70,17 +64,9 @@ fn compact_targets_of_bitcoin_decode() {
 fn compact_targets_at_the_edges() {
     assert_eq!(decode(0x0101_0000), Ok(U256::from(1)));
     assert_eq!(decode(0x017f_0000), Ok(U256::from(0x7f)));
-    assert_eq!(
-        decode(0x0200_8000),
-        Ok(U256::from(0x80)),
-        "a set top bit takes a zero before it"
-    );
+    assert_eq!(decode(0x0200_8000), Ok(U256::from(0x80)), "a set top bit takes a zero before it");
     assert_eq!(decode(0x0312_3456), Ok(U256::from(0x12_3456)));
-    assert_eq!(
-        decode(0x2100_ffff),
-        Ok(U256::from(0xffff) << 240),
-        "the greatest that decodes"
-    );
+    assert_eq!(decode(0x2100_ffff), Ok(U256::from(0xffff) << 240), "the greatest that decodes");
     assert_eq!(Target::MAX.encode(), CompactTarget(0x2100_ffff));
     assert_eq!(Target::from_uint(U256::ZERO).encode(), CompactTarget(0));
 }
@@ -90,46 +76,18 @@ fn compact_targets_with_a_fault_are_refused() {
     use CompactError::{Negative, NotCanonical, Overflow, Zero};
     let bits = CompactTarget;
     assert_eq!(decode(0x0492_3456), Err(Negative(bits(0x0492_3456))));
-    assert_eq!(
-        decode(0x0080_0000),
-        Err(Negative(bits(0x0080_0000))),
-        "minus zero"
-    );
+    assert_eq!(decode(0x0080_0000), Err(Negative(bits(0x0080_0000))), "minus zero");
     assert_eq!(decode(0), Err(Zero(bits(0))));
     assert_eq!(decode(0x0000_0001), Err(Zero(bits(0x0000_0001))));
-    assert_eq!(
-        decode(0x0100_ffff),
-        Err(Zero(bits(0x0100_ffff))),
-        "all its bits are shifted out"
-    );
+    assert_eq!(decode(0x0100_ffff), Err(Zero(bits(0x0100_ffff))), "all its bits are shifted out");
     assert_eq!(decode(0xff00_0000), Err(Zero(bits(0xff00_0000))));
-    assert_eq!(
-        decode(0x2101_0000),
-        Err(Overflow(bits(0x2101_0000))),
-        "exactly 2^256"
-    );
-    assert_eq!(
-        decode(0x2200_0100),
-        Err(Overflow(bits(0x2200_0100))),
-        "2^256 by a short mantissa"
-    );
+    assert_eq!(decode(0x2101_0000), Err(Overflow(bits(0x2101_0000))), "exactly 2^256");
+    assert_eq!(decode(0x2200_0100), Err(Overflow(bits(0x2200_0100))), "2^256 by a short mantissa");
     assert_eq!(decode(0xff7f_ffff), Err(Overflow(bits(0xff7f_ffff))));
-    let not_canonical = |got, expected| {
-        Err(NotCanonical {
-            got: bits(got),
-            expected: bits(expected),
-        })
-    };
-    assert_eq!(
-        decode(0x1e00_00ff),
-        not_canonical(0x1e00_00ff, 0x1d00_ff00),
-        "leading zero bytes"
-    );
-    assert_eq!(
-        decode(0x0101_0001),
-        not_canonical(0x0101_0001, 0x0101_0000),
-        "bits shifted out"
-    );
+    let not_canonical =
+        |got, expected| Err(NotCanonical { got: bits(got), expected: bits(expected) });
+    assert_eq!(decode(0x1e00_00ff), not_canonical(0x1e00_00ff, 0x1d00_ff00), "leading zero bytes");
+    assert_eq!(decode(0x0101_0001), not_canonical(0x0101_0001, 0x0101_0000), "bits shifted out");
     assert_eq!(decode(0x2200_00ff), not_canonical(0x2200_00ff, 0x2100_ff00));
 }
 
@@ -151,18 +109,11 @@ fn hash_equal_to_the_target_meets_it() {
 #[test]
 fn work_of_known_targets() {
     let work = |target: U256| Target::from_uint(target).work().to_uint();
-    assert_eq!(
-        Target::DIFFICULTY_1.work().to_uint(),
-        U256::from(4_295_032_833_u64)
-    );
+    assert_eq!(Target::DIFFICULTY_1.work().to_uint(), U256::from(4_295_032_833_u64));
     assert_eq!(work(U256::MAX), U256::ONE);
     assert_eq!(work(U256::MAX - U256::ONE), U256::ONE);
     assert_eq!(work(U256::MAX >> 1), U256::from(2));
-    assert_eq!(
-        work(U256::from(2)),
-        U256::MAX / U256::from(3),
-        "3 divides 2^256 - 1"
-    );
+    assert_eq!(work(U256::from(2)), U256::MAX / U256::from(3), "3 divides 2^256 - 1");
     assert_eq!(work(U256::ONE), U256::ONE << 255);
     assert_eq!(work(U256::ZERO), U256::MAX, "2^256 saturates");
 }
@@ -171,10 +122,7 @@ fn work_of_known_targets() {
 fn difficulty_is_relative_to_the_first_target() {
     let near = |bits: u32, expected: f64| {
         let difficulty = CompactTarget(bits).decode().unwrap().difficulty();
-        assert!(
-            (difficulty / expected - 1.0).abs() < 1e-12,
-            "{difficulty} is not {expected}"
-        );
+        assert!((difficulty / expected - 1.0).abs() < 1e-12, "{difficulty} is not {expected}");
     };
     near(0x1d00_ffff, 1.0);
     near(0x1b04_04cb, 16_307.420_938_523_983);
@@ -190,10 +138,7 @@ fn work_saturates_instead_of_wrapping() {
     assert_eq!(Work::ZERO - one, Work::ZERO);
     assert_eq!(Work::ZERO.checked_sub(one), None);
     assert_eq!(one + one - one, one);
-    assert_eq!(
-        one.checked_add(one).and_then(|two| two.checked_sub(one)),
-        Some(one)
-    );
+    assert_eq!(one.checked_add(one).and_then(|two| two.checked_sub(one)), Some(one));
     assert_eq!(Work::default(), Work::ZERO);
 }
 

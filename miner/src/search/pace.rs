@@ -20,11 +20,7 @@ impl Pace {
     /// Aims at batches of `target` length, in multiples of a kernel's `lanes`.
     pub(super) fn new(target: Duration, lanes: usize) -> Self {
         let lanes = u32::try_from(lanes).expect("a kernel has few lanes").max(1);
-        Self {
-            target,
-            lanes,
-            count: FIRST_BATCH.next_multiple_of(lanes),
-        }
+        Self { target, lanes, count: FIRST_BATCH.next_multiple_of(lanes) }
     }
 
     /// Returns how many nonces to try before the next look at the job; at least 1.
@@ -38,12 +34,8 @@ impl Pace {
         let wanted = u128::from(done) * self.target.as_nanos() / elapsed_ns;
         let shortest = self.count / MAX_STEP;
         let longest = self.count.saturating_mul(MAX_STEP);
-        let count = u32::try_from(wanted)
-            .unwrap_or(u32::MAX)
-            .clamp(shortest.max(1), longest);
-        self.count = count
-            .checked_next_multiple_of(self.lanes)
-            .unwrap_or(u32::MAX);
+        let count = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(shortest.max(1), longest);
+        self.count = count.checked_next_multiple_of(self.lanes).unwrap_or(u32::MAX);
     }
 }
 
@@ -72,10 +64,7 @@ mod tests {
             for lanes in [1, 16, 64] {
                 let (first, last) = settle(speed, lanes);
                 assert!(first <= longest, "first batch at {speed} takes {first:?}");
-                assert!(
-                    (shortest..=longest).contains(&last),
-                    "{last:?} at {speed}/s"
-                );
+                assert!((shortest..=longest).contains(&last), "{last:?} at {speed}/s");
             }
         }
     }

@@ -45,17 +45,8 @@ pub(super) struct Roll {
 
 impl Roll {
     pub(super) fn new(job: &Job, part: Part) -> Self {
-        debug_assert!(
-            part.index < part.count,
-            "part {} of {}",
-            part.index,
-            part.count
-        );
-        debug_assert_eq!(
-            job.version & job.version_mask,
-            0,
-            "the job sets bits that are rolled"
-        );
+        debug_assert!(part.index < part.count, "part {} of {}", part.index, part.count);
+        debug_assert_eq!(job.version & job.version_mask, 0, "the job sets bits that are rolled");
         let first_extranonce = job.extranonce_start.checked_add(part.index as u64);
         let has_headers = first_extranonce.is_some() && job.time <= job.time_max;
         Self {
@@ -111,10 +102,7 @@ impl Roll {
     }
 
     fn roll_time(&mut self) {
-        self.time = self
-            .time
-            .filter(|&time| time < self.time_max)
-            .map(|time| time + 1);
+        self.time = self.time.filter(|&time| time < self.time_max).map(|time| time + 1);
         if let Some(first) = self.first_extranonce {
             self.extranonce = first;
         }
@@ -140,14 +128,8 @@ mod tests {
         let mut tried: BTreeMap<Prefix, u64> = BTreeMap::new();
         while let Some(Batch { start, count }) = roll.next(count) {
             assert_eq!(start.job_id, job.id);
-            let nonces = tried
-                .entry((start.time, start.extranonce, start.version))
-                .or_default();
-            assert_eq!(
-                u64::from(start.nonce),
-                *nonces,
-                "nonces are tried once and in order"
-            );
+            let nonces = tried.entry((start.time, start.extranonce, start.version)).or_default();
+            assert_eq!(u64::from(start.nonce), *nonces, "nonces are tried once and in order");
             *nonces += u64::from(count);
             assert!(*nonces <= NONCES);
         }
@@ -204,9 +186,8 @@ mod tests {
                 field(start.nonce.into(), 0),
             ));
         }
-        let counted_up: Vec<_> = (0..16_u8)
-            .map(|n| (n & 8 != 0, n & 4 != 0, n & 2 != 0, n & 1 != 0))
-            .collect();
+        let counted_up: Vec<_> =
+            (0..16_u8).map(|n| (n & 8 != 0, n & 4 != 0, n & 2 != 0, n & 1 != 0)).collect();
         assert_eq!(order, counted_up);
     }
 
@@ -218,33 +199,20 @@ mod tests {
 
     #[test]
     fn job_whose_time_is_over_is_empty() {
-        let job = Job {
-            time_max: unreachable_job().time - 1,
-            ..unreachable_job()
-        };
+        let job = Job { time_max: unreachable_job().time - 1, ..unreachable_job() };
         assert_eq!(Roll::new(&job, Part { index: 0, count: 1 }).next(1), None);
     }
 
     #[test]
     fn time_ends_at_the_last_second() {
-        let job = Job {
-            time: u32::MAX,
-            time_max: u32::MAX,
-            ..small_job(1, 1, 0)
-        };
+        let job = Job { time: u32::MAX, time_max: u32::MAX, ..small_job(1, 1, 0) };
         assert_eq!(walk(&job, Part { index: 0, count: 1 }, 1 << 31).len(), 1);
     }
 
     #[test]
     fn batch_of_no_nonces_still_goes_forward() {
         let mut roll = Roll::new(&unreachable_job(), Part { index: 0, count: 1 });
-        assert_eq!(
-            roll.next(0).map(|batch| (batch.start.nonce, batch.count)),
-            Some((0, 1))
-        );
-        assert_eq!(
-            roll.next(0).map(|batch| (batch.start.nonce, batch.count)),
-            Some((1, 1))
-        );
+        assert_eq!(roll.next(0).map(|batch| (batch.start.nonce, batch.count)), Some((0, 1)));
+        assert_eq!(roll.next(0).map(|batch| (batch.start.nonce, batch.count)), Some((1, 1)));
     }
 }

@@ -14,11 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A job that one header in `2^zero_bits` solves.
 fn easy_job(id: u64, zero_bits: usize) -> Arc<Job> {
     let target = Target::from_uint(U256::MAX >> zero_bits);
-    Arc::new(Job {
-        id,
-        target,
-        ..unreachable_job()
-    })
+    Arc::new(Job { id, target, ..unreachable_job() })
 }
 
 fn start(threads: usize) -> (Search, Receiver<Solution>) {
@@ -34,10 +30,7 @@ fn start(threads: usize) -> (Search, Receiver<Solution>) {
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let started = now();
     while !condition() {
-        assert!(
-            now().duration_since(started) < PATIENCE,
-            "gave up waiting until {what}"
-        );
+        assert!(now().duration_since(started) < PATIENCE, "gave up waiting until {what}");
         thread::yield_now();
     }
 }
@@ -49,10 +42,7 @@ fn solution_meets_the_target_of_its_job() {
     search.set_job(Some(Arc::clone(&job)));
     let solution = solutions.recv_timeout(PATIENCE).unwrap();
     assert_eq!(solution.job_id, 3);
-    assert!(
-        job.target.is_met_by(&sha256d(&job.header(&solution))),
-        "{solution:?}"
-    );
+    assert!(job.target.is_met_by(&sha256d(&job.header(&solution))), "{solution:?}");
     assert!(search.hashes().iter().sum::<u64>() > 0);
 }
 
@@ -76,10 +66,7 @@ fn only_the_first_claim_of_the_newest_generation_counts() {
     assert!(!shared.claim(old), "another worker found one too");
 
     shared.set_order(Order::Mine(easy_job(2, 0)));
-    assert!(
-        !shared.claim(old),
-        "a late solution of a job that was replaced"
-    );
+    assert!(!shared.claim(old), "a late solution of a job that was replaced");
     let is_kept = matches!(&*shared.slot.lock(), Order::Mine(job) if job.id == 2);
     assert!(is_kept, "a late claim does not take the new job away");
     assert!(shared.claim(shared.generation()));
@@ -89,38 +76,20 @@ fn only_the_first_claim_of_the_newest_generation_counts() {
 fn solution_found_after_rolling_meets_the_target() {
     /// Tries the first nonce alone and so comes to the other fields quickly.
     fn hasty(scan: &Scan, first: u32, _: u32) -> Option<u32> {
-        if first == 0 {
-            (kernel::choose(Some("scalar")).unwrap().scan)(scan, 0, 1)
-        } else {
-            None
-        }
+        if first == 0 { (kernel::choose(Some("scalar")).unwrap().scan)(scan, 0, 1) } else { None }
     }
-    static HASTY: Kernel = Kernel {
-        name: "hasty",
-        lanes: 1,
-        available: || true,
-        scan: hasty,
-    };
+    static HASTY: Kernel = Kernel { name: "hasty", lanes: 1, available: || true, scan: hasty };
 
     let (sender, solutions) = channel::bounded(1);
     let search = Search::start(SearchOptions::new(2, &HASTY), move |solution| {
         sender.send(solution).unwrap();
     });
     let search = search.unwrap();
-    let job = Job {
-        version_mask: 0x6000,
-        ..(*easy_job(4, 8)).clone()
-    };
+    let job = Job { version_mask: 0x6000, ..(*easy_job(4, 8)).clone() };
     search.set_job(Some(Arc::new(job.clone())));
     let solution = solutions.recv_timeout(PATIENCE).unwrap();
-    assert!(
-        solution.extranonce > 1,
-        "the job was chosen so that it takes some rolling"
-    );
-    assert!(
-        job.target.is_met_by(&sha256d(&job.header(&solution))),
-        "{solution:?}"
-    );
+    assert!(solution.extranonce > 1, "the job was chosen so that it takes some rolling");
+    assert!(job.target.is_met_by(&sha256d(&job.header(&solution))), "{solution:?}");
 }
 
 #[test]
@@ -137,9 +106,7 @@ fn the_same_job_set_again_is_searched_again() {
 fn a_new_job_replaces_one_that_is_being_mined() {
     let (search, solutions) = start(2);
     search.set_job(Some(Arc::new(unreachable_job())));
-    wait_until("both threads mine", || {
-        search.hashes().iter().all(|&count| count > 0)
-    });
+    wait_until("both threads mine", || search.hashes().iter().all(|&count| count > 0));
     search.set_job(Some(easy_job(8, 6)));
     assert_eq!(solutions.recv_timeout(PATIENCE).unwrap().job_id, 8);
 }
@@ -154,11 +121,7 @@ fn callback_may_set_the_next_job() {
         let owner = own.upgrade().expect("the test keeps the search");
         let next = solution.job_id + 1;
         if next < 5 {
-            owner
-                .lock()
-                .as_ref()
-                .unwrap()
-                .set_job(Some(easy_job(next, 3)));
+            owner.lock().as_ref().unwrap().set_job(Some(easy_job(next, 3)));
         }
         drop(owner);
         sender.send(solution.job_id).unwrap();
@@ -167,9 +130,7 @@ fn callback_may_set_the_next_job() {
     *slot = Some(started.unwrap());
     slot.as_ref().unwrap().set_job(Some(easy_job(0, 3)));
     drop(slot);
-    let ids: Vec<_> = (0..5)
-        .map(|_| solutions.recv_timeout(PATIENCE).unwrap())
-        .collect();
+    let ids: Vec<_> = (0..5).map(|_| solutions.recv_timeout(PATIENCE).unwrap()).collect();
     assert_eq!(ids, [0, 1, 2, 3, 4]);
     let search = search.lock().take();
     drop(search);
@@ -181,12 +142,8 @@ fn an_exhausted_job_is_left_without_a_report_and_the_next_is_taken() {
     fn instant(scan: &Scan, first: u32, _: u32) -> Option<u32> {
         (scan.top_word() == u32::MAX).then_some(first)
     }
-    static INSTANT: Kernel = Kernel {
-        name: "instant",
-        lanes: 1,
-        available: || true,
-        scan: instant,
-    };
+    static INSTANT: Kernel =
+        Kernel { name: "instant", lanes: 1, available: || true, scan: instant };
 
     let (sender, solutions) = channel::bounded(8);
     let search = Search::start(SearchOptions::new(2, &INSTANT), move |solution| {
@@ -201,9 +158,7 @@ fn an_exhausted_job_is_left_without_a_report_and_the_next_is_taken() {
     };
     search.set_job(Some(Arc::new(short)));
     let all = 2 << 32;
-    wait_until("all is tried", || {
-        search.hashes().iter().all(|&count| count == all)
-    });
+    wait_until("all is tried", || search.hashes().iter().all(|&count| count == all));
     assert!(search.is_alive());
     search.set_job(Some(easy_job(9, 0)));
     assert_eq!(solutions.recv_timeout(PATIENCE), Ok(9));
@@ -218,9 +173,7 @@ fn without_a_job_every_thread_blocks() {
     assert_eq!(search.hashes(), [0, 0]);
 
     search.set_job(Some(Arc::new(unreachable_job())));
-    wait_until("both threads mine", || {
-        search.hashes().iter().all(|&count| count > 0)
-    });
+    wait_until("both threads mine", || search.hashes().iter().all(|&count| count > 0));
     search.set_job(None);
     wait_until("both threads rest", all_block);
 }
@@ -231,9 +184,7 @@ fn stop_takes_less_than_100_ms() {
     let quickest = (0..5).map(|_| {
         let (search, _solutions) = start(2);
         search.set_job(Some(Arc::new(unreachable_job())));
-        wait_until("both threads mine", || {
-            search.hashes().iter().all(|&count| count > 0)
-        });
+        wait_until("both threads mine", || search.hashes().iter().all(|&count| count > 0));
         let started = now();
         search.stop();
         now().duration_since(started)
@@ -247,12 +198,7 @@ fn a_worker_that_panics_is_noticed() {
     fn broken(_: &Scan, _: u32, _: u32) -> Option<u32> {
         panic!("this kernel is broken on purpose")
     }
-    static BROKEN: Kernel = Kernel {
-        name: "broken",
-        lanes: 1,
-        available: || true,
-        scan: broken,
-    };
+    static BROKEN: Kernel = Kernel { name: "broken", lanes: 1, available: || true, scan: broken };
 
     let search = Search::start(SearchOptions::new(2, &BROKEN), |_| ()).unwrap();
     assert!(search.is_alive());
@@ -266,14 +212,9 @@ fn threads_are_named() {
     let (sender, names) = channel::bounded(1);
     let options = SearchOptions::new(1, kernel::choose(None).unwrap());
     let search = Search::start(options, move |_| {
-        sender
-            .send(thread::current().name().map(str::to_owned))
-            .unwrap();
+        sender.send(thread::current().name().map(str::to_owned)).unwrap();
     });
     let search = search.unwrap();
     search.set_job(Some(easy_job(1, 1)));
-    assert_eq!(
-        names.recv_timeout(PATIENCE).unwrap().as_deref(),
-        Some("miner-0")
-    );
+    assert_eq!(names.recv_timeout(PATIENCE).unwrap().as_deref(), Some("miner-0"));
 }

@@ -130,7 +130,7 @@ impl AddressBook {
 
     /// Notes that a connection failed or ended; `backoff` says for how many milliseconds to
     /// leave the address alone after so many failures.
-    pub fn failed(&mut self, address: &SocketAddr, now: Millis, backoff: impl Fn(u32) -> u64) {
+    pub fn failed(&mut self, address: &SocketAddr, now: Millis, backoff: impl FnOnce(u32) -> u64) {
         let Some(entry) = self.entries.get_mut(address) else { return };
         entry.failures += 1;
         entry.next_try_ms = (now + backoff(entry.failures)).0;

@@ -14,43 +14,16 @@ fn a_failed_operation_undoes_its_transactions_operations_and_nothing_else() {
     chain.block(ALICE, &[]);
     let operations = [
         put(b"k", b"v", Expect::Any),
-        Operation::Pay {
-            to: account_of(BOB),
-            amount: 1,
-        },
+        Operation::Pay { to: account_of(BOB), amount: 1 },
         delete(b"other", Expect::Any),
     ];
-    let paying = Tx {
-        fee: 5,
-        ..Tx::of(ALICE, 0, &operations)
-    };
+    let paying = Tx { fee: 5, ..Tx::of(ALICE, 0, &operations) };
     let delta = chain.block(MINER, &[paying, Tx::of(BOB, 0, &operations[..1])]);
-    let undone = Outcome::Failed {
-        operation: 2,
-        reason: Reason::NotFound,
-    };
+    let undone = Outcome::Failed { operation: 2, reason: Reason::NotFound };
     assert_eq!(outcomes(&delta), [undone, wrote(1)]);
-    assert_eq!(
-        account(&chain, ALICE),
-        Account {
-            balance: 15,
-            sequence: 1
-        }
-    );
-    assert_eq!(
-        account(&chain, BOB),
-        Account {
-            balance: 0,
-            sequence: 1
-        }
-    );
-    assert_eq!(
-        account(&chain, MINER),
-        Account {
-            balance: 20 + 5,
-            sequence: 0
-        }
-    );
+    assert_eq!(account(&chain, ALICE), Account { balance: 15, sequence: 1 });
+    assert_eq!(account(&chain, BOB), Account { balance: 0, sequence: 1 });
+    assert_eq!(account(&chain, MINER), Account { balance: 20 + 5, sequence: 0 });
     assert_eq!(head(&chain, b"k").unwrap().owner, account_of(BOB));
 }
 
@@ -59,18 +32,10 @@ fn a_reward_matures_after_so_many_blocks_on_top() {
     let mut chain = Chain::new(network(KeyPolicy::Open, 2));
     chain.block(ALICE, &[]);
     chain.block(MINER, &[]);
-    let spend = Tx {
-        fee: 20,
-        ..Tx::of(ALICE, 0, &[put(b"k", b"v", Expect::Any)])
-    };
+    let spend = Tx { fee: 20, ..Tx::of(ALICE, 0, &[put(b"k", b"v", Expect::Any)]) };
     let early = spend.checked(&chain.network);
-    let error = KeyValue
-        .execute(&chain.view, chain.context(BOB), &[early])
-        .unwrap_err();
-    let fault = TransactionFault::CannotPayFee {
-        fee: 20,
-        balance: 0,
-    };
+    let error = KeyValue.execute(&chain.view, chain.context(BOB), &[early]).unwrap_err();
+    let fault = TransactionFault::CannotPayFee { fee: 20, balance: 0 };
     assert!(
         matches!(&error, ExecuteError::Invalid { position: 0, fault: got } if *got == fault),
         "{error}"
@@ -78,21 +43,9 @@ fn a_reward_matures_after_so_many_blocks_on_top() {
     assert!(chain.view.0.contains_key(&reward_row(1)));
     chain.block(MINER, &[]);
     assert!(!chain.view.0.contains_key(&reward_row(1)));
-    assert_eq!(
-        account(&chain, ALICE),
-        Account {
-            balance: 20,
-            sequence: 0
-        }
-    );
+    assert_eq!(account(&chain, ALICE), Account { balance: 20, sequence: 0 });
     chain.block(MINER, &[spend]);
-    assert_eq!(
-        account(&chain, ALICE),
-        Account {
-            balance: 0,
-            sequence: 1
-        }
-    );
+    assert_eq!(account(&chain, ALICE), Account { balance: 0, sequence: 1 });
 }
 
 #[test]
@@ -104,9 +57,7 @@ fn a_transaction_lives_up_to_the_height_it_names() {
         ..Tx::of(ALICE, sequence, &[put(b"k", b"v", Expect::Any)])
     };
     let candidates = [until(1, 0), until(2, 0), until(3, 1)].map(|tx| tx.checked(&chain.network));
-    let filled = KeyValue
-        .fill(&chain.view, chain.context(MINER), &candidates)
-        .unwrap();
+    let filled = KeyValue.fill(&chain.view, chain.context(MINER), &candidates).unwrap();
     assert_eq!(filled.chosen, [1, 2]);
 }
 
@@ -114,120 +65,51 @@ fn a_transaction_lives_up_to_the_height_it_names() {
 fn paying_oneself_changes_nothing_and_nobody_pays_what_he_has_not() {
     let mut chain = owned();
     chain.block(ALICE, &[]);
-    let pay = |signer, amount| Operation::Pay {
-        to: account_of(signer),
-        amount,
-    };
+    let pay = |signer, amount| Operation::Pay { to: account_of(signer), amount };
     let delta = chain.block(
         MINER,
-        &[
-            Tx::of(ALICE, 0, &[pay(ALICE, 20)]),
-            Tx::of(ALICE, 1, &[pay(BOB, 15), pay(BOB, 6)]),
-        ],
+        &[Tx::of(ALICE, 0, &[pay(ALICE, 20)]), Tx::of(ALICE, 1, &[pay(BOB, 15), pay(BOB, 6)])],
     );
-    let reason = Reason::InsufficientFunds {
-        balance: 5,
-        amount: 6,
-    };
+    let reason = Reason::InsufficientFunds { balance: 5, amount: 6 };
     let paid = Outcome::Applied(vec![Effect::None]);
-    assert_eq!(
-        outcomes(&delta),
-        [
-            paid,
-            Outcome::Failed {
-                operation: 1,
-                reason
-            }
-        ]
-    );
-    assert_eq!(
-        account(&chain, ALICE),
-        Account {
-            balance: 20,
-            sequence: 2
-        }
-    );
+    assert_eq!(outcomes(&delta), [paid, Outcome::Failed { operation: 1, reason }]);
+    assert_eq!(account(&chain, ALICE), Account { balance: 20, sequence: 2 });
 }
 
 #[test]
 fn balances_end_at_their_type_and_never_wrap() {
-    let subsidy = Subsidy {
-        initial: u64::MAX,
-        halving_blocks: 0,
-        maturity_blocks: 0,
-    };
-    let mut chain = Chain::new(Network {
-        subsidy,
-        ..network(KeyPolicy::Open, 0)
-    });
+    let subsidy = Subsidy { initial: u64::MAX, halving_blocks: 0, maturity_blocks: 0 };
+    let mut chain = Chain::new(Network { subsidy, ..network(KeyPolicy::Open, 0) });
     chain.block(ALICE, &[]);
     chain.block(BOB, &[]);
-    let pay = Tx::of(
-        ALICE,
-        0,
-        &[Operation::Pay {
-            to: account_of(BOB),
-            amount: 1,
-        }],
-    );
+    let pay = Tx::of(ALICE, 0, &[Operation::Pay { to: account_of(BOB), amount: 1 }]);
     let delta = chain.block(ALICE, &[pay]);
-    let reason = Reason::BalanceOverflow {
-        balance: u64::MAX,
-        amount: 1,
-    };
+    let reason = Reason::BalanceOverflow { balance: u64::MAX, amount: 1 };
     assert_eq!(outcomes(&delta), [failed(reason)]);
-    assert_eq!(
-        account(&chain, ALICE),
-        Account {
-            balance: u64::MAX,
-            sequence: 1
-        }
-    );
+    assert_eq!(account(&chain, ALICE), Account { balance: u64::MAX, sequence: 1 });
 }
 
 #[test]
 fn what_is_nothing_has_no_row() {
-    let subsidy = Subsidy {
-        initial: 0,
-        halving_blocks: 0,
-        maturity_blocks: 1,
-    };
-    let mut chain = Chain::new(Network {
-        subsidy,
-        ..network(KeyPolicy::Open, 0)
-    });
-    let nothing = Operation::Pay {
-        to: account_of(BOB),
-        amount: 0,
-    };
+    let subsidy = Subsidy { initial: 0, halving_blocks: 0, maturity_blocks: 1 };
+    let mut chain = Chain::new(Network { subsidy, ..network(KeyPolicy::Open, 0) });
+    let nothing = Operation::Pay { to: account_of(BOB), amount: 0 };
     chain.block(MINER, &[Tx::of(ALICE, 0, &[nothing])]);
     chain.block(MINER, &[]);
-    assert_eq!(
-        chain.view.0.into_keys().collect::<Vec<_>>(),
-        [account_row(&account_of(ALICE))]
-    );
+    assert_eq!(chain.view.0.into_keys().collect::<Vec<_>>(), [account_row(&account_of(ALICE))]);
 }
 
 #[test]
 fn a_row_that_ends_as_it_began_is_no_change() {
     let mut chain = owned();
-    let pay = |to, amount| Operation::Pay {
-        to: account_of(to),
-        amount,
-    };
+    let pay = |to, amount| Operation::Pay { to: account_of(to), amount };
     chain.block(ALICE, &[]);
     let delta = chain.block(
         MINER,
-        &[
-            Tx::of(ALICE, 0, &[pay(BOB, 7)]),
-            Tx::of(BOB, 0, &[pay(ALICE, 7), pay(9, 0)]),
-        ],
+        &[Tx::of(ALICE, 0, &[pay(BOB, 7)]), Tx::of(BOB, 0, &[pay(ALICE, 7), pay(9, 0)])],
     );
     let changed: Vec<_> = delta.rows.iter().map(|row| row.key.clone()).collect();
     let mut expected = [ALICE, BOB, MINER].map(|signer| account_row(&account_of(signer)));
     expected.sort();
-    assert_eq!(
-        changed, expected,
-        "account 9 was touched, but has nothing before and after"
-    );
+    assert_eq!(changed, expected, "account 9 was touched, but has nothing before and after");
 }

@@ -7,24 +7,9 @@ const fn never() -> bool {
 }
 
 static ROWS: &[Kernel] = &[
-    Kernel {
-        name: "future",
-        lanes: 64,
-        available: never,
-        scan: scalar::scan,
-    },
-    Kernel {
-        name: "good",
-        lanes: 4,
-        available: always,
-        scan: scalar::scan,
-    },
-    Kernel {
-        name: "plain",
-        lanes: 1,
-        available: always,
-        scan: scalar::scan,
-    },
+    Kernel { name: "future", lanes: 64, available: never, scan: scalar::scan },
+    Kernel { name: "good", lanes: 4, available: always, scan: scalar::scan },
+    Kernel { name: "plain", lanes: 1, available: always, scan: scalar::scan },
 ];
 
 fn name_of(name: Option<&str>) -> Result<&'static str, KernelError> {

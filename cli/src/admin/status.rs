@@ -1,0 +1,117 @@
+//! What `STATUS` and `PEERS` show.
+
+use std::sync::Arc;
+
+use chain::ledger::TipChange;
+use chain::params::{Network, Retarget};
+use chain::tx::Transaction;
+use net::{Direction, Millis, PeerInfo, PeerState};
+use serde_json::{Value, json};
+
+/// Least time over which a hash rate is measured, in milliseconds.
+const RATE_SPAN_MS: u64 = 500;
+
+/// The node's state, as told by the ledger.
+#[derive(Default)]
+pub(super) struct Status {
+    tip: Option<Arc<TipChange>>,
+    pool_count: usize,
+    pool_bytes: usize,
+    /// Hashes counted at a moment, and the rate up to then.
+    counted: Option<(Millis, u64)>,
+    rate: f64,
+}
+
+impl Status {
+    pub(super) fn tip_changed(&mut self, change: &Arc<TipChange>) {
+        (self.pool_count, self.pool_bytes) = (change.pool_count, change.pool_bytes);
+        self.tip = Some(Arc::clone(change));
+    }
+
+    pub(super) fn pooled(&mut self, transaction: &Transaction) {
+        self.pool_count += 1;
+        self.pool_bytes += transaction.bytes().len();
+    }
+
+    /// The tip's height.
+    pub(super) fn height(&self) -> u32 {
+        self.tip.as_ref().map_or(0, |tip| tip.tip.height)
+    }
+
+    pub(super) fn show(
+        &mut self,
+        now: Millis,
+        network: &Network,
+        peers: &[PeerInfo],
+        search: Option<&miner::Search>,
+    ) -> Value {
+        let Some(tip) = self.tip.clone() else { return json!({ "state": "starting" }) };
+        let ready = peers.iter().filter(|peer| peer.state == PeerState::Ready).count();
+        let outbound = peers.iter().filter(|peer| peer.direction == Direction::Outbound).count();
+        let highest = peers.iter().map(|peer| peer.height).max().unwrap_or(0);
+        let target_height = tip.best_header.height.max(highest);
+        let synced = tip.tip.height >= target_height;
+        let threads = search.map_or(0, |search| search.hashes().len());
+        json!({
+            "network": network.name,
+            "genesis": network.genesis_hash().to_string(),
+            "height": tip.tip.height,
+            "tip": tip.tip.hash.to_string(),
+            "tip_time": tip.header.time,
+            "work": tip.work.to_string(),
+            "bits": tip.header.bits.to_string(),
+            "difficulty": tip.header.bits.decode().map_or(0.0, |target| target.difficulty()),
+            "retarget": match network.retarget {
+                Retarget::Fixed => "fixed",
+                Retarget::Asert { .. } => "asert",
+            },
+            "state": if synced { "synced" } else { "syncing" },
+            "best_header": tip.best_header.height,
+            "peers": ready,
+            "peers_outbound": outbound,
+            "mempool": self.pool_count,
+            "mempool_bytes": self.pool_bytes,
+            "mining_threads": threads,
+            "hash_rate": search.map_or(0.0, |search| self.rate(now, search)),
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    /// Hashes a second since the last time somebody asked.
+    fn rate(&mut self, now: Millis, search: &miner::Search) -> f64 {
+        let hashes: u64 = search.hashes().iter().sum();
+        let (since, before) = *self.counted.get_or_insert((now, hashes));
+        let elapsed_ms = now - since;
+        if elapsed_ms >= RATE_SPAN_MS {
+            self.rate = (hashes - before) as f64 * 1000.0 / elapsed_ms as f64;
+            self.counted = Some((now, hashes));
+        }
+        self.rate
+    }
+}
+
+/// The connected peers.
+pub(super) fn show_peers(now: Millis, peers: &[PeerInfo]) -> Value {
+    peers
+        .iter()
+        .map(|peer| {
+            json!({
+                "id": peer.id.0,
+                "address": peer.address.to_string(),
+                "node_id": data_encoding::HEXLOWER.encode(&peer.node_id.0),
+                "direction": match peer.direction {
+                    Direction::Inbound => "inbound",
+                    Direction::Outbound => "outbound",
+                },
+                "agent": peer.agent,
+                "height": peer.height,
+                "ping_ms": peer.ping_ms,
+                "connected_s": (now - peer.connected_at) / 1000,
+                "state": match peer.state {
+                    PeerState::Greeting => "greeting",
+                    PeerState::Ready => "ready",
+                },
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! The one line grammar of terminal and admin port: a table of commands, one file each.
+//!
+//! On the port a command is a line of words; on the terminal its flags become the same words.
+
+mod account;
+mod block;
+mod get;
+mod history;
+mod node;
+mod put;
+mod scan;
+mod transaction;
+mod watch;
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use crate::reply::{Code, Failure};
+use crate::request::{DEFAULT_TIMEOUT_S, Request, Wait};
+use crate::words;
+
+pub use account::{BalanceArgs, SendArgs};
+pub use block::BlockArgs;
+pub use get::RetrieveArgs;
+pub use history::RetrieveAllArgs;
+pub use node::{AddPeerArgs, MineArgs};
+pub use put::{DeleteArgs, HandOverArgs, PutArgs};
+pub use scan::ScanArgs;
+pub use transaction::{TransactionArgs, WaitArgs};
+pub use watch::WatchArgs;
+
+/// A command of the admin port.
+pub struct Command {
+    /// First word of the line, upper case.
+    pub name: &'static str,
+    /// Another first word for the same.
+    pub alias: Option<&'static str>,
+    /// The words after it.
+    pub usage: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+    /// Whether it spends, writes or administers, and so needs `AUTH`.
+    pub needs_auth: bool,
+    parse: fn(&mut Words) -> Result<Request, UsageError>,
+}
+
+/// Every command, in the order of `HELP`.
+pub const COMMANDS: &[Command] = &[
+    put::PUT,
+    get::RETRIEVE,
+    history::RETRIEVE_ALL,
+    put::DELETE,
+    put::HAND_OVER,
+    scan::SCAN,
+    transaction::TX,
+    transaction::WAIT,
+    watch::WATCH,
+    watch::UNWATCH,
+    transaction::SUBMIT,
+    block::BLOCK,
+    node::STATUS,
+    node::PEERS,
+    node::ADD_PEER,
+    account::BALANCE,
+    account::SEND,
+    node::MINE,
+    node::AUTH,
+    node::HELP,
+    node::QUIT,
+    node::SHUTDOWN,
+];
+
+/// Finds a command by its first word, in any case.
+pub fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| {
+        command.name.eq_ignore_ascii_case(name)
+            || command.alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name))
+    })
+}
+
+/// Parses a line. `Ok(None)` for a blank one.
+///
+/// # Errors
+/// A failure that says what to write instead.
+pub fn parse(line: &str) -> Result<Option<(&'static Command, Request)>, Failure> {
+    let mut list = words::split(line).map_err(|error| Failure::new(Code::Usage, error))?;
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let name = list.remove(0);
+    let command = find(&name).ok_or_else(|| {
+        let shown: String = name.chars().take(40).collect();
+        Failure::new(Code::Unknown, format!("no command {shown:?}; HELP lists them"))
+    })?;
+    let mut rest = Words { list: list.into_iter() };
+    (command.parse)(&mut rest)
+        .and_then(|request| rest.end().map(|()| Some((command, request))))
+        .map_err(|UsageError(what)| {
+            let usage = format!("{} {}", command.name, command.usage);
+            Failure::new(Code::Usage, format!("{what}; usage: {}", usage.trim_end()))
+        })
+}
+
+/// What is wrong with a command's words.
+#[derive(Debug)]
+pub struct UsageError(String);
+
+/// The words of a request after the command's name.
+pub struct Words {
+    list: std::vec::IntoIter<String>,
+}
+
+impl Words {
+    fn next(&mut self) -> Option<String> {
+        self.list.next()
+    }
+
+    fn required(&mut self, what: &str) -> Result<String, UsageError> {
+        self.next().ok_or_else(|| UsageError(format!("{what} is missing")))
+    }
+
+    fn bytes(&mut self, what: &str) -> Result<Vec<u8>, UsageError> {
+        let word = self.required(what)?;
+        words::decode(&word).map_err(|error| UsageError(error.to_string()))
+    }
+
+    fn key(&mut self) -> Result<Vec<u8>, UsageError> {
+        let key = self.bytes("the key")?;
+        match key.len() {
+            1..=255 => Ok(key),
+            got => Err(UsageError(format!("a key has 1 to 255 bytes, this one {got}"))),
+        }
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, what: &str) -> Result<T, UsageError> {
+        let word = self.required(what)?;
+        word.parse().map_err(|error| UsageError(format!("{what} {word:?}: {error}")))
+    }
+
+    fn end(&mut self) -> Result<(), UsageError> {
+        match self.next() {
+            None => Ok(()),
+            Some(extra) => Err(UsageError(format!("{extra:?} is not expected here"))),
+        }
+    }
+}
+
+fn unexpected(word: &str) -> UsageError {
+    UsageError(format!("{word:?} is not expected here"))
+}
+
+/// The optional `WAIT n` and `TIMEOUT s` of writes.
+#[derive(Default)]
+struct WaitWords {
+    confirmations: Option<u32>,
+    timeout_s: Option<u64>,
+}
+
+impl WaitWords {
+    /// Takes `word` and what belongs to it; `false` when it is neither.
+    fn take(&mut self, word: &str, rest: &mut Words) -> Result<bool, UsageError> {
+        match word {
+            "WAIT" => {
+                let confirmations = rest.parsed("the number of confirmations")?;
+                self.confirmations = Some(confirmations);
+                if confirmations == 0 {
+                    return Err(UsageError("WAIT counts from 1".to_string()));
+                }
+            }
+            "TIMEOUT" => self.timeout_s = Some(rest.parsed("the timeout in seconds")?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn wait(&self) -> Result<Option<Wait>, UsageError> {
+        match (self.confirmations, self.timeout_s) {
+            (None, Some(_)) => Err(UsageError("TIMEOUT needs WAIT".to_string())),
+            (None, None) => Ok(None),
+            (Some(confirmations), timeout_s) => {
+                let timeout_s = timeout_s.unwrap_or(DEFAULT_TIMEOUT_S);
+                Ok(Some(Wait { confirmations, timeout_s }))
+            }
+        }
+    }
+}
+
+/// Builds the words of a request on the terminal's side.
+#[derive(Debug, Default)]
+pub struct Line(Vec<String>);
+
+impl Line {
+    /// Starts with a command's name.
+    pub fn new(name: &str) -> Line {
+        Line(vec![name.to_string()])
+    }
+
+    /// Adds a word.
+    #[must_use]
+    pub fn word(mut self, word: impl Display) -> Line {
+        self.0.push(words::quote(&word.to_string()));
+        self
+    }
+
+    /// Adds bytes as a word.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Line {
+        let word = words::encode(bytes);
+        self.word(word)
+    }
+
+    /// Adds a name and its value, if there is one.
+    #[must_use]
+    pub fn option(self, name: &str, value: Option<impl Display>) -> Line {
+        match value {
+            Some(value) => self.word(name).word(value),
+            None => self,
+        }
+    }
+
+    /// Adds a name if it applies.
+    #[must_use]
+    pub fn when(self, applies: bool, name: &str) -> Line {
+        if applies { self.word(name) } else { self }
+    }
+
+    /// The line, without its end.
+    pub fn build(&self) -> String {
+        self.0.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+use super::*;
+use kv::{Expect, Operation};
+
+fn request(line: &str) -> Request {
+    parse(line).unwrap().expect("not blank").1
+}
+
+fn refusal(line: &str) -> Failure {
+    parse(line).unwrap_err()
+}
+
+#[test]
+fn a_put_line_becomes_its_operation() {
+    let line = r#"put "a key" hex:00ff IF 3 owned WAIT 2 TIMEOUT 9"#;
+    let Request::Write { draft, wait } = request(line) else { panic!("a write") };
+    assert_eq!(wait, Some(Wait { confirmations: 2, timeout_s: 9 }));
+    let operation = Operation::decode(&draft.operations[0]).unwrap();
+    let expected = Operation::Put {
+        key: b"a key",
+        value: &[0, 255],
+        expect: Expect::Version(3),
+        policy: Some(chain::params::KeyPolicy::Owned),
+    };
+    assert_eq!(operation, expected);
+}
+
+#[test]
+fn wrong_lines_say_what_to_write() {
+    for (line, says) in [
+        ("PUT", "the key is missing; usage: PUT key value"),
+        ("PUT k", "the value is missing"),
+        ("PUT k v IF x", "a version number or ABSENT"),
+        ("PUT k v MAYBE", "\"MAYBE\" is not expected"),
+        ("PUT k v WAIT 0", "counts from 1"),
+        ("PUT k v TIMEOUT 3", "TIMEOUT needs WAIT"),
+        ("PUT '' v", "1 to 255 bytes, this one 0"),
+        ("PUT k hex:0", "not valid hex"),
+        ("STATUS now", "\"now\" is not expected"),
+        ("TX 12", "the transaction id"),
+        ("BLOCK x", "neither a height nor a hash"),
+        ("SEND grvn1xx 1", "the address"),
+        ("ADDPEER nowhere", "the address"),
+        ("PUT 'k", "quote is not closed"),
+    ] {
+        let failure = refusal(line);
+        assert_eq!(failure.code, Code::Usage, "{line}");
+        assert!(failure.message.contains(says), "{line}: {}", failure.message);
+    }
+    let long = format!("PUT {} v", "k".repeat(256));
+    assert!(refusal(&long).message.contains("this one 256"));
+    assert_eq!(refusal("FROB").code, Code::Unknown);
+    assert!(parse("   ").unwrap().is_none());
+}
+
+#[test]
+fn names_are_unique_and_found_in_any_case() {
+    for command in COMMANDS {
+        let same = COMMANDS.iter().filter(|other| {
+            other.name == command.name
+                || other.alias == Some(command.name)
+                || (command.alias.is_some() && other.alias == command.alias)
+        });
+        assert_eq!(same.count(), 1, "{}", command.name);
+        assert_eq!(find(&command.name.to_lowercase()).unwrap().name, command.name);
+    }
+}
+
+#[test]
+fn amounts_survive_their_text() {
+    for (text, units) in [
+        ("1", 100_000_000),
+        ("0.00000001", 1),
+        ("12.5", 1_250_000_000),
+        ("184467440737.09551615", u64::MAX),
+    ] {
+        assert_eq!(account::parse_coins(text), Some(units));
+        assert_eq!(account::show_coins(units), text);
+    }
+    for wrong in ["", ".5", "1.", "-1", "1.123456789", "1e3", "184467440737.09551616"] {
+        let parsed = account::parse_coins(wrong);
+        assert!(parsed.is_none() || wrong == "1.", "{wrong}: {parsed:?}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Who may stay: the checks on a new connection and on its hello.
+
+use chain::ledger::PeerId;
+
+use super::config::Config;
+use super::peers::{Peer, Peers};
+use super::port::{Direction, Millis, Reason};
+use crate::wire::message::MAX_AGENT_BYTES;
+use crate::wire::{Hello, Message, NodeId, PROTOCOL_VERSION};
+
+/// What to do with a new connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Keep it.
+    Keep,
+    /// Keep it and drop the older one to the same node.
+    Replace(PeerId),
+    /// Drop it. The older connection to the same node, if that is the reason, may be dead:
+    /// it is worth a ping.
+    Refuse(Reason, Option<PeerId>),
+}
+
+/// Decides about a new connection.
+pub(crate) fn admit(config: &Config, peers: &Peers, new: &Peer, discouraged: bool) -> Admission {
+    if new.node_id == config.node_id {
+        return Admission::Refuse(Reason::Myself, None);
+    }
+    let inbound = new.direction == Direction::Inbound;
+    if inbound && discouraged {
+        return Admission::Refuse(Reason::Discouraged, None);
+    }
+    if let Some(older) = peers.by_node(&new.node_id) {
+        let same_way = peers.get(older).is_some_and(|peer| peer.direction == new.direction);
+        return if !same_way && new_one_wins(&config.node_id, new) {
+            Admission::Replace(older)
+        } else {
+            Admission::Refuse(Reason::Duplicate, Some(older))
+        };
+    }
+    if inbound && peers.inbound_count() >= config.inbound_slots {
+        return Admission::Refuse(Reason::Full, None);
+    }
+    Admission::Keep
+}
+
+/// Two nodes that dial each other at once must drop the same one of the two connections: the one
+/// that the node with the greater id opened.
+fn new_one_wins(own: &NodeId, new: &Peer) -> bool {
+    match new.direction {
+        Direction::Outbound => *own < new.node_id,
+        Direction::Inbound => new.node_id < *own,
+    }
+}
+
+/// Our own hello.
+pub(crate) fn hello(config: &Config, height: u32) -> Message {
+    let mut agent = config.agent.clone();
+    while agent.len() > MAX_AGENT_BYTES {
+        agent.pop();
+    }
+    Message::Hello(Hello {
+        protocol: PROTOCOL_VERSION,
+        agent,
+        height,
+        listen_port: config.listen_port,
+    })
+}
+
+/// Takes a peer's hello.
+pub(crate) fn greet(peer: &mut Peer, hello: Hello) -> Result<(), Reason> {
+    if hello.protocol < PROTOCOL_VERSION {
+        return Err(Reason::Protocol("hello names an older version than the handshake"));
+    }
+    if peer.hello.replace(hello).is_some() {
+        return Err(Reason::Protocol("second hello"));
+    }
+    Ok(())
+}
+
+/// Connections whose hello is overdue.
+pub(crate) fn overdue(peers: &Peers, now: Millis, hello_ms: u64) -> Vec<(PeerId, Reason)> {
+    let late = peers.iter().filter(|(_, peer)| {
+        peer.hello.is_none() && now >= peer.connected_at + hello_ms
+    });
+    late.map(|(id, _)| (id, Reason::HelloTimeout)).collect()
+}
+
+/// When the next hello is overdue.
+pub(crate) fn wake_at(peers: &Peers, hello_ms: u64) -> Option<Millis> {
+    let waiting = peers.iter().filter(|(_, peer)| peer.hello.is_none());
+    waiting.map(|(_, peer)| peer.connected_at + hello_ms).min()
+}

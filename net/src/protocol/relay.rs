@@ -1,0 +1,220 @@
+//! Transactions: announced by id, fetched once, kept for who asks.
+//!
+//! The pool here mirrors the ledger's: it is what peers may ask for. Ids are announced in the
+//! order in which the transactions entered the pool, so that a signer's come in sequence, and
+//! never to a peer that announced them to us.
+
+mod fetch;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chain::Hash;
+use chain::ledger::{PeerId, TipChange};
+use chain::tx::{CheckedTransaction, Transaction};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::config::Timing;
+use super::outbox::Outbox;
+use super::port::{Millis, Reason, Work};
+use super::recent::RecentSet;
+use crate::wire::Message;
+use crate::wire::message::MAX_TXIDS;
+use fetch::Fetches;
+
+/// Ids remembered as known to a peer.
+const MAX_KNOWN: usize = 10_000;
+/// Ids remembered as not worth fetching: refused by our pool, or in a block.
+const MAX_SETTLED: usize = 20_000;
+
+#[derive(Debug)]
+struct Listener {
+    /// Announced by the peer or to it.
+    known: RecentSet<Hash>,
+    /// To be announced, oldest first.
+    pending: VecDeque<Hash>,
+    announce_at: Option<Millis>,
+}
+
+/// The relay of transactions.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pool: BTreeMap<Hash, (u64, CheckedTransaction)>,
+    /// The pool's ids by the order of entry.
+    order: BTreeMap<u64, Hash>,
+    next_entry: u64,
+    settled: RecentSet<Hash>,
+    listeners: BTreeMap<PeerId, Listener>,
+    fetches: Fetches,
+}
+
+impl Relay {
+    pub(crate) fn new() -> Relay {
+        Relay {
+            pool: BTreeMap::new(),
+            order: BTreeMap::new(),
+            next_entry: 0,
+            settled: RecentSet::new(MAX_SETTLED),
+            listeners: BTreeMap::new(),
+            fetches: Fetches::default(),
+        }
+    }
+
+    /// The bytes of a transaction in the pool.
+    pub(crate) fn find(&self, txid: &Hash) -> Option<&[u8]> {
+        self.pool.get(txid).map(|(_, transaction)| transaction.bytes())
+    }
+
+    /// Starts to tell the peer of everything in the pool.
+    pub(crate) fn ready(&mut self, peer: PeerId, now: Millis) {
+        let listener = Listener {
+            known: RecentSet::new(MAX_KNOWN),
+            pending: self.order.values().copied().collect(),
+            announce_at: (!self.order.is_empty()).then_some(now),
+        };
+        self.listeners.insert(peer, listener);
+        self.fetches.ready(peer);
+    }
+
+    pub(crate) fn removed(&mut self, peer: PeerId) {
+        self.listeners.remove(&peer);
+        self.fetches.removed(peer);
+    }
+
+    /// A transaction is in the pool now: to be announced soon, at slightly different times to
+    /// each peer, so that timing tells less about where it came from.
+    pub(crate) fn pooled(
+        &mut self,
+        transaction: CheckedTransaction,
+        now: Millis,
+        timing: &Timing,
+        rng: &mut StdRng,
+    ) {
+        let txid = transaction.txid();
+        self.fetches.settled(&txid);
+        if self.pool.contains_key(&txid) {
+            return;
+        }
+        self.pool.insert(txid, (self.next_entry, transaction));
+        self.order.insert(self.next_entry, txid);
+        self.next_entry += 1;
+        for listener in self.listeners.values_mut() {
+            if listener.known.contains(&txid) {
+                continue;
+            }
+            listener.pending.push_back(txid);
+            if listener.announce_at.is_none() {
+                let half = timing.announce_ms / 2;
+                listener.announce_at = Some(now + half + rng.random_range(0..=timing.announce_ms));
+            }
+        }
+    }
+
+    /// A transaction was not taken into the pool: not worth fetching until the tip changes.
+    pub(crate) fn refused(&mut self, txid: Hash) {
+        self.settled.insert(txid);
+        self.fetches.settled(&txid);
+    }
+
+    /// A transaction left the pool.
+    pub(crate) fn dropped(&mut self, txid: &Hash) {
+        if let Some((entry, _)) = self.pool.remove(txid) {
+            self.order.remove(&entry);
+        }
+    }
+
+    /// Blocks took transactions from the pool; what was refused before may fit now.
+    pub(crate) fn tip_changed(&mut self, change: &TipChange) {
+        if change.connected.is_empty() {
+            return;
+        }
+        self.settled.clear();
+        for block in &change.connected {
+            for transaction in block.block.transactions() {
+                let txid = transaction.txid();
+                self.dropped(&txid);
+                self.settled.insert(txid);
+                self.fetches.settled(&txid);
+            }
+        }
+    }
+
+    /// A peer has these transactions.
+    pub(crate) fn announced(&mut self, peer: PeerId, txids: &[Hash]) {
+        let Some(listener) = self.listeners.get_mut(&peer) else { return };
+        for txid in txids {
+            listener.known.insert(*txid);
+            if !self.pool.contains_key(txid) && !self.settled.contains(txid) {
+                self.fetches.announced(peer, *txid);
+            }
+        }
+    }
+
+    /// A peer delivers transactions; each must have been asked of it.
+    pub(crate) fn delivered(
+        &mut self,
+        peer: PeerId,
+        list: Vec<Vec<u8>>,
+        out: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let mut wanted = Vec::with_capacity(list.len());
+        for bytes in list {
+            // Only the id is of interest here; the rules are checked behind the reactor.
+            let transaction = Transaction::decode(&bytes);
+            let txid = transaction.map_err(|error| Reason::Chain(error.to_string()))?.txid();
+            if self.fetches.delivered(peer, txid)? && !self.pool.contains_key(&txid) {
+                wanted.push(bytes);
+            }
+        }
+        if !wanted.is_empty() {
+            out.work(Work::Transactions { from: peer, list: wanted });
+        }
+        Ok(())
+    }
+
+    /// Sends the announcements and requests that are due. While blocks are missing nothing is
+    /// requested.
+    pub(crate) fn tick(
+        &mut self,
+        now: Millis,
+        may_fetch: bool,
+        timing: &Timing,
+        out: &mut Outbox,
+    ) {
+        for (peer, listener) in &mut self.listeners {
+            if listener.announce_at.take_if(|at| now >= *at).is_some() {
+                announce(*peer, listener, &self.pool, out);
+            }
+        }
+        self.fetches.expire(now);
+        if may_fetch {
+            self.fetches.request(now, timing.transaction_retry_ms, out);
+        }
+    }
+
+    pub(crate) fn wake_at(&self) -> Option<Millis> {
+        let announcements = self.listeners.values().filter_map(|listener| listener.announce_at);
+        announcements.chain(self.fetches.wake_at()).min()
+    }
+}
+
+/// Announces what is pending and still in the pool.
+fn announce<T>(
+    peer: PeerId,
+    listener: &mut Listener,
+    pool: &BTreeMap<Hash, T>,
+    out: &mut Outbox,
+) {
+    let mut txids = Vec::new();
+    for txid in std::mem::take(&mut listener.pending) {
+        if pool.contains_key(&txid) && listener.known.insert(txid) {
+            txids.push(txid);
+        }
+    }
+    for part in txids.chunks(MAX_TXIDS) {
+        out.send(peer, Message::AnnounceTransactions { txids: part.to_vec() });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What peers have asked of us and not yet got.
+//!
+//! Little is fetched ahead: two blocks at a time, one answer of headers, and nothing while the
+//! peer's output buffer is full. So a peer that asks much and reads little costs little memory.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chain::Hash;
+use chain::ledger::PeerId;
+
+use super::outbox::Outbox;
+use super::port::{Millis, Reason, Work};
+use crate::wire::Message;
+use crate::wire::message::{MAX_TRANSACTIONS, TRANSACTIONS_FULL_BYTES};
+
+/// Blocks a peer may have asked for and not yet got: four times what it should.
+const MAX_BLOCKS_OWED: usize = 64;
+/// Transactions a peer may have asked for and not yet got.
+const MAX_TRANSACTIONS_OWED: usize = 2000;
+/// Blocks fetched for one peer at a time.
+const BLOCKS_AHEAD: usize = 2;
+
+#[derive(Debug, Default)]
+struct Customer {
+    blocks: VecDeque<Hash>,
+    blocks_ahead: usize,
+    locator: Option<Vec<Hash>>,
+    headers_ahead: bool,
+    txids: VecDeque<Hash>,
+    backlogged: bool,
+}
+
+/// Every ready peer's requests.
+#[derive(Debug, Default)]
+pub(crate) struct Serving {
+    customers: BTreeMap<PeerId, Customer>,
+}
+
+impl Serving {
+    pub(crate) fn ready(&mut self, peer: PeerId) {
+        self.customers.insert(peer, Customer::default());
+    }
+
+    pub(crate) fn removed(&mut self, peer: PeerId) {
+        self.customers.remove(&peer);
+    }
+
+    pub(crate) fn set_backlogged(&mut self, peer: PeerId, out: &mut Outbox) {
+        self.with(peer, out, |customer| customer.backlogged = true);
+    }
+
+    pub(crate) fn drained(&mut self, peer: PeerId, out: &mut Outbox) {
+        self.with(peer, out, |customer| customer.backlogged = false);
+    }
+
+    /// Only the newest request for headers counts.
+    pub(crate) fn headers_asked(&mut self, peer: PeerId, locator: Vec<Hash>, out: &mut Outbox) {
+        self.with(peer, out, |customer| customer.locator = Some(locator));
+    }
+
+    pub(crate) fn headers_served(&mut self, peer: PeerId, out: &mut Outbox) {
+        self.with(peer, out, |customer| customer.headers_ahead = false);
+    }
+
+    pub(crate) fn blocks_asked(
+        &mut self,
+        peer: PeerId,
+        hashes: Vec<Hash>,
+        out: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let Some(customer) = self.customers.get(&peer) else { return Ok(()) };
+        if customer.blocks.len() + hashes.len() > MAX_BLOCKS_OWED {
+            return Err(Reason::Protocol("asks for more blocks than it reads"));
+        }
+        self.with(peer, out, |customer| customer.blocks.extend(hashes));
+        Ok(())
+    }
+
+    /// Answers a request for a block with what was found.
+    pub(crate) fn block_served(
+        &mut self,
+        peer: PeerId,
+        hash: Hash,
+        bytes: Option<Vec<u8>>,
+        out: &mut Outbox,
+    ) {
+        if !self.customers.contains_key(&peer) {
+            return;
+        }
+        let answer = match bytes {
+            Some(bytes) => Message::Block(bytes),
+            None => Message::NotFound { hashes: vec![hash] },
+        };
+        out.send(peer, answer);
+        self.with(peer, out, |customer| {
+            customer.blocks_ahead = customer.blocks_ahead.saturating_sub(1);
+        });
+    }
+
+    pub(crate) fn transactions_asked(
+        &mut self,
+        peer: PeerId,
+        txids: Vec<Hash>,
+    ) -> Result<(), Reason> {
+        let Some(customer) = self.customers.get_mut(&peer) else { return Ok(()) };
+        if customer.txids.len() + txids.len() > MAX_TRANSACTIONS_OWED {
+            return Err(Reason::Protocol("asks for more transactions than it reads"));
+        }
+        customer.txids.extend(txids);
+        Ok(())
+    }
+
+    /// Sends each peer at most one full message of the transactions it asked for.
+    pub(crate) fn tick<'a>(
+        &mut self,
+        find: impl Fn(&Hash) -> Option<&'a [u8]>,
+        out: &mut Outbox,
+    ) {
+        for (peer, customer) in &mut self.customers {
+            if customer.backlogged {
+                continue;
+            }
+            let (mut list, mut bytes) = (Vec::new(), 0);
+            while bytes < TRANSACTIONS_FULL_BYTES && list.len() < MAX_TRANSACTIONS {
+                let Some(txid) = customer.txids.pop_front() else { break };
+                if let Some(found) = find(&txid) {
+                    bytes += found.len();
+                    list.push(found.to_vec());
+                }
+            }
+            if !list.is_empty() {
+                out.send(*peer, Message::Transactions(list));
+            }
+        }
+    }
+
+    /// At once, while somebody can be sent more transactions.
+    pub(crate) fn wake_at(&self, now: Millis) -> Option<Millis> {
+        let waiting = |customer: &Customer| !customer.backlogged && !customer.txids.is_empty();
+        self.customers.values().any(waiting).then_some(now)
+    }
+
+    /// Changes a peer's requests, then fetches what may be fetched.
+    fn with(&mut self, peer: PeerId, out: &mut Outbox, change: impl FnOnce(&mut Customer)) {
+        let Some(customer) = self.customers.get_mut(&peer) else { return };
+        change(customer);
+        if customer.backlogged {
+            return;
+        }
+        if !customer.headers_ahead && let Some(locator) = customer.locator.take() {
+            customer.headers_ahead = true;
+            out.work(Work::ServeHeaders { to: peer, locator });
+        }
+        while customer.blocks_ahead < BLOCKS_AHEAD && let Some(hash) = customer.blocks.pop_front() {
+            customer.blocks_ahead += 1;
+            out.work(Work::ServeBlock { to: peer, hash });
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Headers and blocks: learn what peers have, fetch what is wanted, announce what is new.
+//!
+//! Headers first: every new peer is asked for the headers after our locator, and on from the last
+//! of each full batch. The ledger judges them and says which bodies it wants; those are fetched
+//! from all peers that have them (`download`). New blocks are announced by their headers; a body
+//! is sent only to who asked for it.
+
+mod download;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chain::Hash;
+use chain::header::{HEADER_BYTES, Header};
+use chain::ledger::{HeadersVerdict, PeerId, TipChange};
+use chain::store::ChainPoint;
+
+use super::config::Timing;
+use super::outbox::Outbox;
+use super::port::{Millis, Reason, Work};
+use super::recent::RecentSet;
+use crate::wire::Message;
+use crate::wire::message::{MAX_HEADERS, MAX_LOCATOR};
+use download::Downloads;
+
+/// Headers in one announcement. A peer that lacks more asks.
+const MAX_ANNOUNCED: usize = 8;
+/// Headers remembered as known to a peer.
+const MAX_KNOWN: usize = 256;
+/// Batches of one peer that may wait for the ledger's verdict. Those beyond are not looked at;
+/// the peer is asked again later.
+const MAX_UNJUDGED: usize = 8;
+/// Answers in a row that do not connect to anything, although a locator with genesis was sent.
+const MAX_UNCONNECTED: u32 = 10;
+/// Blocks we may lack and still take part in the relay of transactions.
+const CLOSE_BLOCKS: u32 = 2;
+
+/// Our side, as the ledger last told.
+#[derive(Debug)]
+struct View {
+    tip: ChainPoint,
+    best_height: u32,
+    locator: Vec<Hash>,
+}
+
+#[derive(Debug)]
+struct Source {
+    /// Greatest height it is known to have.
+    height: u32,
+    /// Headers it is known to have.
+    known: RecentSet<Hash>,
+    /// Since when it owes us an answer.
+    asked_at: Option<Millis>,
+    /// For each batch under judgement, whether it was full.
+    unjudged: VecDeque<bool>,
+    /// Something of it was not looked at: ask again when the verdicts are in.
+    ask_again: bool,
+    /// The header we last asked on from.
+    continued: Option<Hash>,
+    unconnected: u32,
+}
+
+/// What is known of everybody's chains.
+#[derive(Debug)]
+pub(crate) struct Sync {
+    view: Option<View>,
+    sources: BTreeMap<PeerId, Source>,
+    downloads: Downloads,
+}
+
+impl Sync {
+    pub(crate) fn new(timing: &Timing) -> Sync {
+        Sync { view: None, sources: BTreeMap::new(), downloads: Downloads::new(timing) }
+    }
+
+    /// Height of our tip.
+    pub(crate) fn tip_height(&self) -> u32 {
+        self.view.as_ref().map_or(0, |view| view.tip.height)
+    }
+
+    /// Greatest height a peer is known to have.
+    pub(crate) fn peer_height(&self, peer: PeerId) -> u32 {
+        self.sources.get(&peer).map_or(0, |source| source.height)
+    }
+
+    /// Whether so many blocks are missing that transactions mean nothing yet.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        let Some(view) = &self.view else { return true };
+        let best = self.downloads.wanted_height().unwrap_or(0).max(view.best_height);
+        best > view.tip.height.saturating_add(CLOSE_BLOCKS)
+    }
+
+    pub(crate) fn ready(&mut self, peer: PeerId, height: u32, now: Millis, out: &mut Outbox) {
+        let source = Source {
+            height,
+            known: RecentSet::new(MAX_KNOWN),
+            asked_at: None,
+            unjudged: VecDeque::new(),
+            ask_again: false,
+            continued: None,
+            unconnected: 0,
+        };
+        self.sources.insert(peer, source);
+        self.downloads.ready(peer);
+        self.ask_headers(peer, None, now, out);
+    }
+
+    pub(crate) fn removed(&mut self, peer: PeerId, now: Millis, out: &mut Outbox) {
+        self.sources.remove(&peer);
+        self.downloads.removed(peer);
+        self.assign(now, out);
+    }
+
+    /// Asks for headers after `from`, or else after our best chain. One question at a time.
+    fn ask_headers(&mut self, peer: PeerId, from: Option<Hash>, now: Millis, out: &mut Outbox) {
+        let (Some(view), Some(source)) = (&self.view, self.sources.get_mut(&peer)) else {
+            return;
+        };
+        if source.asked_at.is_none() {
+            source.asked_at = Some(now);
+            let mut locator: Vec<Hash> =
+                from.into_iter().chain(view.locator.iter().copied()).collect();
+            locator.truncate(MAX_LOCATOR);
+            out.send(peer, Message::GetHeaders { locator });
+        }
+    }
+
+    /// Takes headers, asked for or announced.
+    pub(crate) fn headers(
+        &mut self,
+        peer: PeerId,
+        headers: Vec<Header>,
+        out: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let Some(source) = self.sources.get_mut(&peer) else { return Ok(()) };
+        source.asked_at = None;
+        if headers.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<Hash> = headers.iter().map(Header::hash).collect();
+        let linked = hashes.iter().zip(&headers[1..]).all(|(hash, next)| next.prev == *hash);
+        if !linked {
+            return Err(Reason::Protocol("headers are not a chain"));
+        }
+        for hash in &hashes[hashes.len().saturating_sub(MAX_KNOWN)..] {
+            source.known.insert(*hash);
+        }
+        self.downloads.has_news(peer);
+        if source.unjudged.len() >= MAX_UNJUDGED {
+            source.ask_again = true;
+            return Ok(());
+        }
+        source.unjudged.push_back(headers.len() >= MAX_HEADERS);
+        out.work(Work::Headers { from: peer, headers });
+        Ok(())
+    }
+
+    /// Takes the ledger's verdict on the oldest batch of the peer.
+    pub(crate) fn judged(
+        &mut self,
+        peer: PeerId,
+        verdict: &HeadersVerdict,
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let Some(source) = self.sources.get_mut(&peer) else { return Ok(()) };
+        let full = source.unjudged.pop_front().unwrap_or(false);
+        match verdict {
+            HeadersVerdict::Accepted { last, .. } => {
+                source.unconnected = 0;
+                source.height = source.height.max(last.height);
+                if full && source.continued != Some(last.hash) {
+                    source.continued = Some(last.hash);
+                    self.ask_headers(peer, Some(last.hash), now, out);
+                }
+            }
+            HeadersVerdict::Unconnected => {
+                source.unconnected += 1;
+                if source.unconnected > MAX_UNCONNECTED {
+                    return Err(Reason::Protocol("headers never connect"));
+                }
+                self.ask_headers(peer, None, now, out);
+            }
+            HeadersVerdict::TooNew | HeadersVerdict::TooMany => {}
+        }
+        let source = self.sources.get_mut(&peer).expect("looked up above");
+        if source.ask_again && source.unjudged.is_empty() {
+            source.ask_again = false;
+            self.ask_headers(peer, None, now, out);
+        }
+        self.assign(now, out);
+        Ok(())
+    }
+
+    /// Takes the ledger's new list of missing bodies.
+    pub(crate) fn wanted(&mut self, list: Vec<ChainPoint>, now: Millis, out: &mut Outbox) {
+        self.downloads.set_wanted(list);
+        self.assign(now, out);
+    }
+
+    /// Takes a block; only one that was asked for is passed on.
+    pub(crate) fn block(
+        &mut self,
+        peer: PeerId,
+        bytes: Vec<u8>,
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Result<(), Reason> {
+        let head = bytes.first_chunk::<HEADER_BYTES>();
+        let head = head.ok_or(Reason::Protocol("block is shorter than a header"))?;
+        let hash = Header::decode(head).hash();
+        let is_first = self.downloads.delivered(peer, hash, now)?;
+        if let Some(source) = self.sources.get_mut(&peer) {
+            source.known.insert(hash);
+        }
+        if is_first {
+            out.work(Work::Block { from: peer, bytes });
+        }
+        self.assign(now, out);
+        Ok(())
+    }
+
+    pub(crate) fn not_found(
+        &mut self,
+        peer: PeerId,
+        hashes: &[Hash],
+        now: Millis,
+        out: &mut Outbox,
+    ) -> Result<(), Reason> {
+        self.downloads.not_found(peer, hashes, now)?;
+        self.assign(now, out);
+        Ok(())
+    }
+
+    /// Takes the ledger's new tip and announces it.
+    pub(crate) fn tip_changed(&mut self, change: &TipChange, now: Millis, out: &mut Outbox) {
+        let view = View {
+            tip: change.tip,
+            best_height: change.best_header.height,
+            locator: change.locator.clone(),
+        };
+        if self.view.replace(view).is_none() {
+            let peers: Vec<PeerId> = self.sources.keys().copied().collect();
+            peers.into_iter().for_each(|peer| self.ask_headers(peer, None, now, out));
+        }
+        if !change.connected.is_empty() && !self.is_far_behind() {
+            let newest = change.connected.len().saturating_sub(MAX_ANNOUNCED);
+            let headers: Vec<Header> =
+                change.connected[newest..].iter().map(|block| *block.block.header()).collect();
+            self.announce(&headers, out);
+        }
+    }
+
+    /// Sends each peer those of the headers that come after the last one it has.
+    fn announce(&mut self, headers: &[Header], out: &mut Outbox) {
+        let hashes: Vec<Hash> = headers.iter().map(Header::hash).collect();
+        for (peer, source) in &mut self.sources {
+            let last_known = hashes.iter().rposition(|hash| source.known.contains(hash));
+            let first = last_known.map_or(0, |at| at + 1);
+            if first < headers.len() {
+                out.send(*peer, Message::Headers(headers[first..].to_vec()));
+                hashes[first..].iter().for_each(|hash| {
+                    source.known.insert(*hash);
+                });
+            }
+        }
+    }
+
+    /// Notes headers that were sent to a peer as an answer.
+    pub(crate) fn told(&mut self, peer: PeerId, headers: &[Header]) {
+        let Some(source) = self.sources.get_mut(&peer) else { return };
+        for header in &headers[headers.len().saturating_sub(MAX_ANNOUNCED)..] {
+            source.known.insert(header.hash());
+        }
+    }
+
+    /// Gives up on what is overdue; returns the peers to drop.
+    pub(crate) fn tick(
+        &mut self,
+        now: Millis,
+        timing: &Timing,
+        out: &mut Outbox,
+    ) -> Vec<(PeerId, Reason)> {
+        let late = |source: &Source| {
+            source.asked_at.is_some_and(|asked_at| now >= asked_at + timing.headers_ms)
+        };
+        let silent = self.sources.iter().filter(|(_, source)| late(source));
+        let mut gone: Vec<PeerId> = silent.map(|(peer, _)| *peer).collect();
+        let heights = heights(&self.sources);
+        if self.downloads.wake_at().is_some_and(|at| now >= at) {
+            gone.extend(self.downloads.expire(now, &heights));
+            self.downloads.assign(now, &heights, out);
+        }
+        gone.into_iter().map(|peer| (peer, Reason::Stalled)).collect()
+    }
+
+    pub(crate) fn wake_at(&self, timing: &Timing) -> Option<Millis> {
+        let asked = self.sources.values().filter_map(|source| source.asked_at);
+        let headers = asked.min().map(|asked_at| asked_at + timing.headers_ms);
+        headers.into_iter().chain(self.downloads.wake_at()).min()
+    }
+
+    fn assign(&mut self, now: Millis, out: &mut Outbox) {
+        self.downloads.assign(now, &heights(&self.sources), out);
+    }
+}
+
+fn heights(sources: &BTreeMap<PeerId, Source>) -> BTreeMap<PeerId, u32> {
+    sources.iter().map(|(peer, source)| (*peer, source.height)).collect()
+}
+
+#[cfg(test)]
+mod tests;

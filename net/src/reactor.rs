@@ -1,0 +1,352 @@
+//! The one event loop: sockets, clock, and who is called when.
+//!
+//! One thread runs [`Reactor::run`]. Every round it takes what the pipeline has for the protocol,
+//! lets time pass, gives the services and then the peers their turns, writes, and sleeps until
+//! something happens. It never blocks: when the pipeline is full, it keeps the rest, reads
+//! nothing more from peers, and tries again soon, while the services stay as quick as ever.
+
+mod clients;
+mod connection;
+mod peers;
+mod service;
+mod timer;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chain::Hash;
+use mio::{Events, Poll, Token, Waker};
+
+use crate::protocol::{Input, Millis, Output, PeerInfo, Protocol, Work};
+use crate::wire::Identity;
+use clients::ServicePort;
+use connection::Listener;
+use peers::PeerPort;
+pub use service::{ClientId, Service, ServiceLimits, ServiceOutput};
+use timer::{Clock, wait};
+
+/// Token of the waker; listeners and connections take the numbers after it.
+const WAKER: Token = Token(0);
+/// Events taken in one round.
+const EVENTS: usize = 1024;
+/// Inputs taken from the pipeline, and messages from peers, in one round.
+const INPUTS_A_ROUND: usize = 1024;
+/// The longest sleep.
+const MAX_WAIT_MS: u64 = 1000;
+/// The sleep while the pipeline is full.
+const FULL_WAIT_MS: u64 = 2;
+/// How long a stopping reactor goes on writing.
+const STOP_MS: u64 = 500;
+
+/// What the reactor is joined to: the stages that verify, store and look up.
+pub trait Pipeline: Send {
+    /// Takes work.
+    ///
+    /// # Errors
+    /// Gives the work back when the queue is full. The reactor keeps it, stops reading from
+    /// peers, and tries again.
+    fn send(&mut self, work: Work) -> Result<(), Work>;
+
+    /// The next thing the protocol should know: the ledger's outputs, answers to what was to be
+    /// served, faults of payloads. Never blocks.
+    fn receive(&mut self) -> Option<Input>;
+
+    /// The list of peers has changed.
+    fn peers_changed(&mut self, peers: Arc<[PeerInfo]>);
+
+    /// Saves the address book. Should not take long.
+    fn save_book(&mut self, bytes: Vec<u8>);
+
+    /// Whether the node stops.
+    fn stopping(&self) -> bool;
+}
+
+/// Settings of a [`Reactor`].
+#[derive(Clone, Debug)]
+pub struct ReactorConfig {
+    /// Where peers can connect to; port 0 = any free one.
+    pub listen: SocketAddr,
+    /// The network's genesis hash, which every handshake commits to.
+    pub genesis: Hash,
+    /// Our static key.
+    pub identity: Identity,
+    /// For connecting and shaking hands, in milliseconds.
+    pub handshake_ms: u64,
+    /// Inbound connections that may be shaking hands at a time.
+    pub max_handshakes: usize,
+    /// A peer that takes nothing of what waits for it for so long is dropped, in milliseconds.
+    pub stall_ms: u64,
+}
+
+impl ReactorConfig {
+    /// The usual settings: ten seconds for a handshake, 64 at a time, a minute of not reading.
+    pub fn new(listen: SocketAddr, genesis: Hash, identity: Identity) -> ReactorConfig {
+        ReactorConfig {
+            listen,
+            genesis,
+            identity,
+            handshake_ms: 10_000,
+            max_handshakes: 64,
+            stall_ms: 60_000,
+        }
+    }
+}
+
+/// Interrupts the reactor's sleep. Send first, then wake.
+#[derive(Clone, Debug)]
+pub struct ReactorWaker(Arc<Waker>);
+
+impl ReactorWaker {
+    /// Makes the reactor look at its pipeline and services soon.
+    pub fn wake(&self) {
+        if let Err(error) = self.0.wake() {
+            // It also looks by itself once a second.
+            tracing::warn!(target: "net", %error, "cannot wake the reactor");
+        }
+    }
+}
+
+/// The event loop, before it runs.
+pub struct Reactor {
+    poll: Poll,
+    waker: ReactorWaker,
+    next_token: usize,
+    clock: Clock,
+    peers_token: Token,
+    peers: PeerPort,
+    services: Vec<(Token, ServicePort)>,
+}
+
+impl Reactor {
+    /// Opens the peers' listener.
+    ///
+    /// # Errors
+    /// When the system refuses, for example because the port is taken.
+    pub fn bind(config: ReactorConfig) -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let waker = ReactorWaker(Arc::new(Waker::new(poll.registry(), WAKER)?));
+        let mut next_token = WAKER.0 + 1;
+        let peers_token = take_token(&mut next_token);
+        let listener = Listener::bind(config.listen, poll.registry(), peers_token)?;
+        let peers = PeerPort::new(config, listener);
+        let clock = Clock::start();
+        Ok(Reactor { poll, waker, next_token, clock, peers_token, peers, services: Vec::new() })
+    }
+
+    /// Where peers can connect to.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn peers_address(&mut self) -> io::Result<SocketAddr> {
+        self.peers.listener().address()
+    }
+
+    /// Opens a service's listener and returns its address.
+    ///
+    /// # Errors
+    /// When the system refuses, for example because the port is taken.
+    pub fn add_service(
+        &mut self,
+        listen: SocketAddr,
+        limits: ServiceLimits,
+        service: Box<dyn Service>,
+    ) -> io::Result<SocketAddr> {
+        let token = take_token(&mut self.next_token);
+        let listener = Listener::bind(listen, self.poll.registry(), token)?;
+        let address = listener.address()?;
+        self.services.push((token, ServicePort::new(listener, limits, service)));
+        Ok(address)
+    }
+
+    /// A handle to interrupt the reactor's sleep.
+    pub fn waker(&self) -> ReactorWaker {
+        self.waker.clone()
+    }
+
+    /// Runs until the pipeline says that the node stops, then writes what can be written within
+    /// half a second and saves the address book.
+    ///
+    /// # Errors
+    /// When the system's event queue fails.
+    pub fn run(self, protocol: Protocol, pipeline: impl Pipeline) -> io::Result<()> {
+        let unsent = VecDeque::new();
+        let mut driver = Driver { reactor: self, protocol, pipeline, unsent };
+        driver.run()
+    }
+}
+
+/// Takes the next token; tokens are never used twice.
+fn take_token(next: &mut usize) -> Token {
+    let token = Token(*next);
+    *next += 1;
+    token
+}
+
+/// A running reactor.
+struct Driver<P> {
+    reactor: Reactor,
+    protocol: Protocol,
+    pipeline: P,
+    /// Work the pipeline did not take yet. While there is any, peers are not read.
+    unsent: VecDeque<Work>,
+}
+
+impl<P: Pipeline> Driver<P> {
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.pipeline.stopping() {
+            let busy = self.round();
+            let wait_ms = if self.unsent.is_empty() { MAX_WAIT_MS } else { FULL_WAIT_MS };
+            self.sleep(&mut events, if busy { 0 } else { wait_ms })?;
+        }
+        let stop_by = self.reactor.clock.now() + STOP_MS;
+        self.give_services_turns();
+        while !self.is_flushed() && self.reactor.clock.now() < stop_by {
+            self.sleep(&mut events, stop_by - self.reactor.clock.now())?;
+            self.give_services_turns();
+            self.reactor.peers.flush_all(self.reactor.clock.now());
+        }
+        self.pipeline.save_book(self.protocol.book().encode());
+        Ok(())
+    }
+
+    /// Gives everybody a turn; returns whether there is more to do at once.
+    fn round(&mut self) -> bool {
+        let now = self.reactor.clock.now();
+        let mut busy = self.take_inputs(now);
+        self.reactor.peers.expire(now);
+        if self.protocol.wake_at().is_some_and(|at| now >= at) {
+            self.tell(now, Input::Tick);
+        }
+        self.accept(now);
+        busy |= self.give_services_turns();
+        self.pass_notices(now);
+        busy |= self.read_peers(now);
+        self.reactor.peers.flush_all(now);
+        self.pass_notices(now);
+        busy
+    }
+
+    /// Takes what the pipeline has; returns whether there may be more.
+    fn take_inputs(&mut self, now: Millis) -> bool {
+        self.retry_work();
+        for _ in 0..INPUTS_A_ROUND {
+            let Some(input) = self.pipeline.receive() else { return false };
+            self.tell(now, input);
+        }
+        true
+    }
+
+    fn accept(&mut self, now: Millis) {
+        let Reactor { poll, next_token, peers, services, .. } = &mut self.reactor;
+        peers.accept(poll.registry(), next_token, now);
+        for (_, service) in services {
+            service.accept(poll.registry(), next_token, now);
+        }
+    }
+
+    fn give_services_turns(&mut self) -> bool {
+        let now = self.reactor.clock.now();
+        let mut busy = false;
+        for (_, service) in &mut self.reactor.services {
+            service.turn(now);
+            busy |= service.has_work();
+        }
+        busy
+    }
+
+    /// Reads from peers until they or the pipeline's room are exhausted; returns whether there
+    /// is more to read at once.
+    fn read_peers(&mut self, now: Millis) -> bool {
+        for _ in 0..INPUTS_A_ROUND {
+            if !self.unsent.is_empty() {
+                return false;
+            }
+            let Some(input) = self.reactor.peers.next(now) else { return false };
+            self.tell(now, input);
+        }
+        self.reactor.peers.has_work()
+    }
+
+    fn pass_notices(&mut self, now: Millis) {
+        while let Some(notice) = self.reactor.peers.notice() {
+            self.tell(now, notice);
+        }
+    }
+
+    /// Tells the protocol something and does what it wants.
+    fn tell(&mut self, now: Millis, input: Input) {
+        if let Input::Connected { peer, address, direction, node_id } = &input {
+            let peer = peer.0;
+            tracing::info!(target: "net", peer, %address, ?direction, %node_id, "connected");
+        }
+        self.protocol.handle(now, input);
+        while let Some(output) = self.protocol.poll() {
+            self.obey(now, output);
+        }
+    }
+
+    fn obey(&mut self, now: Millis, output: Output) {
+        let Reactor { poll, next_token, peers, .. } = &mut self.reactor;
+        match output {
+            Output::Connect(address) => peers.connect(address, poll.registry(), next_token, now),
+            Output::Disconnect { peer, reason } => peers.disconnect(peer, &reason, now),
+            Output::Send { peer, message } => peers.send(peer, &message),
+            Output::Work(work) => {
+                self.unsent.push_back(work);
+                self.retry_work();
+            }
+            Output::SaveBook(bytes) => self.pipeline.save_book(bytes),
+            Output::Peers(list) => self.pipeline.peers_changed(list),
+        }
+    }
+
+    /// Sends on what the pipeline takes, in order.
+    fn retry_work(&mut self) {
+        while let Some(work) = self.unsent.pop_front() {
+            if let Err(work) = self.pipeline.send(work) {
+                self.unsent.push_front(work);
+                return;
+            }
+        }
+    }
+
+    fn sleep(&mut self, events: &mut Events, max_ms: u64) -> io::Result<()> {
+        let now = self.reactor.clock.now();
+        let services = self.reactor.services.iter();
+        let wake_at = services
+            .filter_map(|(_, service)| service.wake_at())
+            .chain(self.reactor.peers.wake_at())
+            .chain(self.protocol.wake_at())
+            .min();
+        match self.reactor.poll.poll(events, Some(wait(now, wake_at, max_ms))) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        let now = self.reactor.clock.now();
+        for event in events.iter() {
+            let token = event.token();
+            if token == self.reactor.peers_token {
+                self.reactor.peers.listener().note(now);
+            }
+            self.reactor.peers.note(event);
+            for (listener, service) in &mut self.reactor.services {
+                if token == *listener {
+                    service.listener().note(now);
+                }
+                service.note(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.reactor.peers.is_flushed()
+            && self.reactor.services.iter().all(|(_, service)| service.is_flushed())
+    }
+}
+
+#[cfg(test)]
+mod tests;
