@@ -56,7 +56,8 @@ impl Template {
         } = base;
         let height = parent.height + 1;
         let room = network.limits.block_bytes as usize - RESERVED_BYTES;
-        let candidates = pool.select(room);
+        let mut candidates = pool.select(room);
+        candidates.truncate(payable(network.subsidy.at(height), &candidates));
         let context = BlockContext {
             network,
             height,
@@ -73,7 +74,7 @@ impl Template {
             extranonce: 0,
             tag: b"graven".to_vec(),
             value: reward(network, height, &transactions)
-                .expect("fees are paid from balances, whose sum fits"),
+                .expect("candidates were cut where the sum would overflow"),
             payee: base.payee,
             state_root: filled.delta.state_root,
         };
@@ -103,6 +104,15 @@ impl Template {
         let header = Header::decode(&bytes);
         isolation::check_own_block(network, header, coinbase, self.transactions.clone())
     }
+}
+
+/// How many of these a coinbase can hold subsidy and fees of in 64 bits.
+fn payable(subsidy: u64, candidates: &[CheckedTransaction]) -> usize {
+    let sums = candidates.iter().scan(subsidy, |sum, transaction| {
+        *sum = sum.checked_add(transaction.fee)?;
+        Some(())
+    });
+    sums.count()
 }
 
 fn job(base: &Base<'_>, coinbase: &Coinbase, others: &[CheckedTransaction], id: u64) -> Job {

@@ -10,7 +10,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bech32::{Bech32m, Hrp};
-use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+pub use ed25519_zebra::SigningKey;
+use ed25519_zebra::VerificationKeyBytes;
 use miner::{Hash, sha256d};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -71,7 +71,7 @@ pub struct Joints {
     /// To the verify stage: transactions that clients have signed.
     pub submit: Box<dyn Fn(RequestId, Vec<u8>) -> Result<(), Failure> + Send>,
     /// To the readers.
-    pub reads: Sender<ReadJob>,
+    pub reads: Box<dyn Fn(ReadJob) -> Result<(), Failure> + Send>,
     /// To the protocol: addresses to connect to.
     pub add_peer: Box<dyn Fn(SocketAddr) -> Result<(), Failure> + Send>,
     /// The peers.
@@ -313,10 +313,7 @@ impl Admin {
 
     fn read(&mut self, asked: Asked, read: Read) -> Result<(), Failure> {
         let request = self.ask(asked);
-        self.joints.reads.try_send(ReadJob { request, read }).map_err(|_| {
-            self.forget(request);
-            busy()
-        })
+        (self.joints.reads)(ReadJob { request, read }).inspect_err(|_| self.forget(request))
     }
 
     fn tell_ledger(&mut self, request: RequestId, input: ledger::Input) -> Result<(), Failure> {

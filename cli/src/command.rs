@@ -19,6 +19,7 @@ use crate::reply::{Code, Failure};
 use crate::request::{DEFAULT_TIMEOUT_S, Request, Wait};
 use crate::words;
 
+pub(crate) use account::show_coins;
 pub use account::{BalanceArgs, SendArgs};
 pub use block::BlockArgs;
 pub use get::RetrieveArgs;

@@ -12,6 +12,8 @@ mod address;
 mod config;
 mod dial;
 mod discouraged;
+#[cfg(test)]
+mod fixture;
 mod gossip;
 mod handshake;
 mod outbox;

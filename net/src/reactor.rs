@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chain::Hash;
 use mio::{Events, Poll, Token, Waker};
@@ -199,12 +200,19 @@ impl<P: Pipeline> Driver<P> {
         while !self.pipeline.stopping() {
             let busy = self.round();
             let wait_ms = if self.unsent.is_empty() { MAX_WAIT_MS } else { FULL_WAIT_MS };
-            self.sleep(&mut events, if busy { 0 } else { wait_ms })?;
+            let max_ms = if busy { 0 } else { wait_ms };
+            let now = self.reactor.clock.now();
+            self.sleep(&mut events, wait(now, self.wake_at(), max_ms))?;
         }
+        self.stop(&mut events)
+    }
+
+    /// Writes what can be written in the time left, and saves the book.
+    fn stop(&mut self, events: &mut Events) -> io::Result<()> {
         let stop_by = self.reactor.clock.now() + STOP_MS;
         self.give_services_turns();
         while !self.is_flushed() && self.reactor.clock.now() < stop_by {
-            self.sleep(&mut events, stop_by - self.reactor.clock.now())?;
+            self.sleep(events, wait(self.reactor.clock.now(), Some(stop_by), STOP_MS))?;
             self.give_services_turns();
             self.reactor.peers.flush_all(self.reactor.clock.now());
         }
@@ -313,15 +321,13 @@ impl<P: Pipeline> Driver<P> {
         }
     }
 
-    fn sleep(&mut self, events: &mut Events, max_ms: u64) -> io::Result<()> {
-        let now = self.reactor.clock.now();
-        let services = self.reactor.services.iter();
-        let wake_at = services
-            .filter_map(|(_, service)| service.wake_at())
-            .chain(self.reactor.peers.wake_at())
-            .chain(self.protocol.wake_at())
-            .min();
-        match self.reactor.poll.poll(events, Some(wait(now, wake_at, max_ms))) {
+    fn wake_at(&self) -> Option<Millis> {
+        let services = self.reactor.services.iter().filter_map(|(_, service)| service.wake_at());
+        services.chain(self.reactor.peers.wake_at()).chain(self.protocol.wake_at()).min()
+    }
+
+    fn sleep(&mut self, events: &mut Events, duration: Duration) -> io::Result<()> {
+        match self.reactor.poll.poll(events, Some(duration)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }

@@ -67,11 +67,6 @@ impl Peers {
         self.map.values().filter(|peer| peer.direction == Direction::Inbound).count()
     }
 
-    /// Peers that have said hello.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = PeerId> {
-        self.iter().filter(|(_, peer)| peer.hello.is_some()).map(|(id, _)| id)
-    }
-
     /// The list for people; heights and round trips are kept elsewhere.
     pub(crate) fn list(
         &self,

@@ -285,8 +285,8 @@ impl Sync {
         };
         let silent = self.sources.iter().filter(|(_, source)| late(source));
         let mut gone: Vec<PeerId> = silent.map(|(peer, _)| *peer).collect();
-        let heights = heights(&self.sources);
         if self.downloads.wake_at().is_some_and(|at| now >= at) {
+            let heights = heights(&self.sources);
             gone.extend(self.downloads.expire(now, &heights));
             self.downloads.assign(now, &heights, out);
         }

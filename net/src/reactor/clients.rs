@@ -26,7 +26,8 @@ enum Stage {
     Ended,
     /// Output is written, input thrown away. Closing at once would make some systems throw away
     /// output that the client has not read yet.
-    Closing { by: Millis, output_ended: bool },
+    /// `hang_up_by` is set when all output is written.
+    Closing { hang_up_by: Option<Millis> },
 }
 
 struct Client {
@@ -112,7 +113,7 @@ impl ServicePort {
         };
         if refused {
             client.output = self.limits.refusal.clone();
-            client.stage = Stage::Closing { by: now + LINGER_MS, output_ended: false };
+            client.stage = Stage::Closing { hang_up_by: None };
         }
         self.clients.insert(token, client);
         if refused {
@@ -142,8 +143,14 @@ impl ServicePort {
         let pause_bytes = self.limits.pause_output_bytes;
         let Some(client) = self.clients.get_mut(&token) else { return Ok(()) };
         let held = client.paused || client.waiting() > pause_bytes;
-        if client.stage == Stage::Ended || (client.stage == Stage::Open && held) {
-            return Ok(());
+        match client.stage {
+            Stage::Ended if client.socket.is_gone() => {
+                self.remove(token, now);
+                return Ok(());
+            }
+            Stage::Ended => return Ok(()),
+            Stage::Open if held => return Ok(()),
+            Stage::Open | Stage::Closing { .. } => {}
         }
         match client.socket.read(&mut self.buffer) {
             ReadResult::Bytes(count) => {
@@ -170,8 +177,7 @@ impl ServicePort {
                 ServiceOutput::Send { client, bytes } => self.send(client, &bytes, now),
                 ServiceOutput::Close { client } => {
                     if let Some(client) = self.open_client(client) {
-                        client.stage =
-                            Stage::Closing { by: now + LINGER_MS, output_ended: false };
+                        client.stage = Stage::Closing { hang_up_by: None };
                     }
                 }
                 ServiceOutput::Pause { client } => {
@@ -228,12 +234,9 @@ impl ServicePort {
             if was_full && client.waiting() <= self.limits.pause_output_bytes {
                 self.ready.insert(*token);
             }
-            if let Stage::Closing { by, output_ended: false } = client.stage
-                && client.waiting() == 0
-            {
+            if client.stage == (Stage::Closing { hang_up_by: None }) && client.waiting() == 0 {
                 client.socket.end_output();
-                let by = by.max(now + LINGER_MS);
-                client.stage = Stage::Closing { by, output_ended: true };
+                client.stage = Stage::Closing { hang_up_by: Some(now + LINGER_MS) };
                 self.ready.insert(*token);
             }
         }
@@ -241,14 +244,9 @@ impl ServicePort {
     }
 
     fn deadline(&self, client: &Client) -> Option<Millis> {
-        let stalled = client.socket.stalled_since().map(|since| since + self.limits.stall_ms);
         match client.stage {
-            Stage::Closing { by, output_ended: true } => Some(by),
-            Stage::Closing { .. } if client.refused => client.socket.stalled_since().map(|_| {
-                let Stage::Closing { by, .. } = client.stage else { return Millis::default() };
-                by
-            }),
-            _ => stalled,
+            Stage::Closing { hang_up_by: Some(by) } => Some(by),
+            _ => client.socket.stalled_since().map(|since| since + self.limits.stall_ms),
         }
     }
 

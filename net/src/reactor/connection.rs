@@ -28,6 +28,7 @@ pub(crate) struct Socket {
     stream: TcpStream,
     readable: bool,
     writable: bool,
+    gone: bool,
     /// Since when the other side has taken nothing of what waits for it.
     stalled_since: Option<Millis>,
 }
@@ -41,11 +42,12 @@ impl Socket {
         // Small messages must not wait for others; not fatal if the system cannot.
         let _ = stream.set_nodelay(true);
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Socket { stream, readable: false, writable: false, stalled_since: None })
+        Ok(Socket { stream, readable: false, writable: false, gone: false, stalled_since: None })
     }
 
     pub(crate) fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.gone |= event.is_write_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
 
@@ -65,9 +67,9 @@ impl Socket {
         }
     }
 
-    /// Whether there may be something to read.
-    pub(crate) fn is_readable(&self) -> bool {
-        self.readable
+    /// Whether the connection is dead in both directions.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> ReadResult {

@@ -310,11 +310,9 @@ impl PeerPort {
 
     /// Gives up links that take too long.
     pub(crate) fn expire(&mut self, now: Millis) {
-        let late = self.links.iter().filter(|(_, link)| self.deadline(link) <= Some(now));
-        let late: Vec<Token> = late
-            .filter(|(_, link)| self.deadline(link).is_some())
-            .map(|(token, _)| *token)
-            .collect();
+        let is_late = |link: &Link| self.deadline(link).is_some_and(|deadline| now >= deadline);
+        let late = self.links.iter().filter(|(_, link)| is_late(link));
+        let late: Vec<Token> = late.map(|(token, _)| *token).collect();
         for token in late {
             let reason = match self.peer(token) {
                 Some(_) => Reason::NotReading,

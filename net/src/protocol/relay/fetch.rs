@@ -166,6 +166,12 @@ impl Fetches {
         }
     }
 
+    /// Announcements of the peer that wait to be asked for.
+    #[cfg(test)]
+    pub(super) fn queued(&self, peer: PeerId) -> usize {
+        self.holders[&peer].queue.len()
+    }
+
     pub(super) fn wake_at(&self) -> Option<Millis> {
         let open = self.holders.values().filter_map(|holder| holder.open.front());
         open.map(|(until, _)| *until).min()

@@ -1,1 +1,236 @@
-//! Tests.
+use chain::ledger;
+
+use super::*;
+use crate::protocol::Input;
+use crate::protocol::fixture::*;
+
+fn unconnected(from: PeerId) -> ledger::Output {
+    ledger::Output::HeadersJudged { from, verdict: HeadersVerdict::Unconnected }
+}
+
+fn asked_blocks(peer: PeerId, outputs: &[crate::Output]) -> Vec<Hash> {
+    let sent = to(peer, outputs).into_iter().filter_map(|message| match message {
+        Message::GetBlocks { hashes } => Some(hashes),
+        _ => None,
+    });
+    sent.flatten().collect()
+}
+
+#[test]
+fn every_new_peer_is_asked_for_headers() {
+    let mut bench = Bench::new();
+    let early = bench.peer(5);
+    let outputs = bench.ledger(started());
+    assert!(matches!(to(early, &outputs)[..], [Message::GetHeaders { .. }]));
+    let late = bench.connect(crate::Direction::Inbound, node(9), address(9, 1)).0;
+    let outputs = bench.say(late, hello(0));
+    assert!(to(late, &outputs).iter().any(|m| matches!(m, Message::GetHeaders { .. })));
+}
+
+#[test]
+fn a_full_batch_is_asked_on_from_its_end() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(3000);
+    // Not valid work, but the protocol only looks at the links.
+    let mut batch: Vec<Header> = Vec::new();
+    for nonce in 0..2000 {
+        let prev = batch.last().map_or(Hash::ZERO, Header::hash);
+        batch.push(Header { nonce, prev, ..Header::decode(&[0; 80]) });
+    }
+    let outputs = bench.say(peer, Message::Headers(batch));
+    assert!(matches!(&works(&outputs)[..], [Work::Headers { headers, .. }] if headers.len() == 2000));
+    let last = blocks(1, &[]).remove(0);
+    let outputs = bench.ledger(accepted(peer, &last));
+    let [Message::GetHeaders { locator }] = &to(peer, &outputs)[..] else { panic!("{outputs:?}") };
+    assert_eq!(locator[0], last.hash());
+    // The same answer again leads nowhere.
+    bench.say(peer, Message::Headers(Vec::new()));
+    assert_eq!(to(peer, &bench.ledger(accepted(peer, &last))), []);
+}
+
+#[test]
+fn headers_that_are_no_chain_are_a_violation() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(0);
+    let mut list = headers(&blocks(3, &[]));
+    list.remove(1);
+    let outputs = bench.say(peer, Message::Headers(list));
+    assert_eq!(dropped(peer, &outputs), Some(Reason::Protocol("headers are not a chain")));
+}
+
+#[test]
+fn an_announcement_that_does_not_connect_leads_to_a_question() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(0);
+    bench.say(peer, Message::Headers(Vec::new()));
+    let list = headers(&blocks(3, &[]));
+    bench.say(peer, Message::Headers(list[2..].to_vec()));
+    let outputs = bench.ledger(unconnected(peer));
+    assert!(matches!(to(peer, &outputs)[..], [Message::GetHeaders { .. }]));
+}
+
+#[test]
+fn answers_that_never_connect_end_the_connection() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(0);
+    let stray = headers(&blocks(2, &[]))[1..].to_vec();
+    for _ in 0..MAX_UNCONNECTED {
+        bench.say(peer, Message::Headers(stray.clone()));
+        assert_eq!(dropped(peer, &bench.ledger(unconnected(peer))), None);
+    }
+    bench.say(peer, Message::Headers(stray));
+    assert!(dropped(peer, &bench.ledger(unconnected(peer))).is_some());
+}
+
+#[test]
+fn no_answer_to_a_question_for_headers_ends_the_connection() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(0);
+    for _ in 0..2 {
+        assert_eq!(dropped(peer, &bench.pass(59_000)), None);
+        // It is alive otherwise.
+        bench.say(peer, Message::Ping(1));
+    }
+    let outputs = bench.pass(2_000);
+    assert_eq!(dropped(peer, &outputs), Some(Reason::Stalled));
+}
+
+#[test]
+fn bodies_are_fetched_from_several_peers_and_never_twice_at_once() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let (a, b, short) = (bench.peer(40), bench.peer(40), bench.peer(3));
+    let list = blocks(40, &[]);
+    let outputs = bench.ledger(wanted(&list));
+    let (from_a, from_b) = (asked_blocks(a, &outputs), asked_blocks(b, &outputs));
+    let from_short = asked_blocks(short, &outputs);
+    assert_eq!((from_a.len(), from_b.len()), (16, 16));
+    assert!(from_short.len() <= 3, "it has only three blocks");
+    let mut all = [&from_a[..], &from_b, &from_short].concat();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 16 + 16 + from_short.len(), "no block is asked twice");
+    // The same list again asks nothing new.
+    assert!(bench.ledger(wanted(&list)).is_empty());
+    // A delivered block makes room for the next, and is not asked again.
+    let first = list.iter().find(|block| block.hash() == from_a[0]).unwrap();
+    let outputs = bench.say(a, Message::Block(first.bytes().to_vec()));
+    assert!(matches!(works(&outputs)[..], [Work::Block { .. }]));
+    assert_eq!(asked_blocks(a, &outputs).len(), 1);
+}
+
+#[test]
+fn a_block_nobody_asked_for_is_a_violation() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(1);
+    let block = blocks(1, &[]).remove(0);
+    let outputs = bench.say(peer, Message::Block(block.bytes().to_vec()));
+    assert_eq!(dropped(peer, &outputs), Some(Reason::Protocol("block was not asked for")));
+    assert_eq!(works(&outputs), []);
+    let peer = bench.peer(1);
+    let outputs = bench.say(peer, Message::Block(vec![0; 79]));
+    assert!(dropped(peer, &outputs).is_some());
+}
+
+#[test]
+fn a_stalling_peer_loses_its_blocks_to_another() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let slow = bench.peer(2);
+    let list = blocks(2, &[]);
+    assert_eq!(asked_blocks(slow, &bench.ledger(wanted(&list))).len(), 2);
+    let quick = bench.peer(2);
+    let mut outputs = bench.pass(1_900);
+    assert_eq!(asked_blocks(quick, &outputs), []);
+    outputs = bench.pass(200);
+    assert_eq!(asked_blocks(quick, &outputs).len(), 2);
+    // The late block is no violation, and the second copy is not passed on.
+    let bytes = list[0].bytes().to_vec();
+    let outputs = bench.say(slow, Message::Block(bytes.clone()));
+    assert_eq!(works(&outputs).len(), 1);
+    let outputs = bench.say(quick, Message::Block(bytes));
+    assert_eq!((works(&outputs), dropped(quick, &outputs)), (vec![], None));
+}
+
+#[test]
+fn the_only_peer_is_given_time_but_not_for_ever() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(1);
+    bench.say(peer, Message::Headers(Vec::new()));
+    let list = blocks(1, &[]);
+    bench.ledger(wanted(&list));
+    // 2 + 4 + 8 + 16 + 32 s have passed: five stalls. The block is not asked for again.
+    bench.pass(50_000);
+    bench.say(peer, Message::Ping(0));
+    let outputs = bench.pass(20_000);
+    assert_eq!((asked_blocks(peer, &outputs), dropped(peer, &outputs)), (vec![], None));
+    bench.say(peer, Message::Ping(0));
+    let outputs = bench.pass(58_000);
+    assert_eq!(dropped(peer, &outputs), Some(Reason::Stalled));
+}
+
+#[test]
+fn what_one_peer_lacks_is_asked_of_the_next() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let (a, b) = (bench.peer(1), bench.peer(1));
+    let list = blocks(1, &[]);
+    assert_eq!(asked_blocks(a, &bench.ledger(wanted(&list))).len(), 1);
+    let hashes = vec![list[0].hash()];
+    let outputs = bench.say(a, Message::NotFound { hashes: hashes.clone() });
+    assert_eq!(asked_blocks(b, &outputs), hashes);
+    let outputs = bench.say(b, Message::NotFound { hashes: hashes.clone() });
+    assert_eq!(asked_blocks(a, &outputs), [], "it said that it lacks the block");
+    let outputs = bench.say(b, Message::NotFound { hashes });
+    assert!(dropped(b, &outputs).is_some(), "it was not asked again");
+}
+
+#[test]
+fn blocks_of_a_peer_that_leaves_are_asked_of_another() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let (a, b) = (bench.peer(2), bench.peer(2));
+    let list = blocks(2, &[]);
+    bench.ledger(wanted(&list));
+    bench.say(a, Message::Block(list[0].bytes().to_vec()));
+    // Its block turns out to be bad: both that one and what it owes go to the other.
+    let outputs = bench.input(Input::BadPayload { peer: a, what: "merkle root".to_string() });
+    assert!(matches!(dropped(a, &outputs), Some(Reason::Chain(_))));
+    assert_eq!(asked_blocks(b, &outputs), [list[0].hash()]);
+}
+
+#[test]
+fn new_blocks_are_announced_to_whom_they_are_new() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let (from, other) = (bench.peer(1), bench.peer(0));
+    let list = blocks(12, &[]);
+    bench.say(from, Message::Headers(headers(&list[..1])));
+    let outputs = bench.ledger(connected(&list[..1]));
+    assert_eq!(to(from, &outputs), []);
+    assert_eq!(to(other, &outputs), [Message::Headers(headers(&list[..1]))]);
+    // Once told, it is not told again; of many only the last eight are.
+    let outputs = bench.ledger(connected(&list));
+    assert_eq!(to(other, &outputs), [Message::Headers(headers(&list[4..]))]);
+    assert_eq!(to(other, &bench.ledger(connected(&list[10..]))), []);
+}
+
+#[test]
+fn nothing_is_announced_while_catching_up() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let (source, other) = (bench.peer(10), bench.peer(0));
+    let list = blocks(10, &[]);
+    bench.ledger(wanted(&list));
+    assert_eq!(to(other, &bench.ledger(connected(&list[..1]))), []);
+    bench.ledger(wanted(&[]));
+    assert_eq!(to(other, &bench.ledger(connected(&list[9..]))).len(), 1);
+    assert_eq!(bench.protocol.sync.peer_height(source), 10);
+}

@@ -1,0 +1,195 @@
+//! What may be typed on the terminal: clap, and nothing else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command::{
+    AddPeerArgs, BalanceArgs, BlockArgs, DeleteArgs, HandOverArgs, MineArgs, PutArgs,
+    RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, WaitArgs, WatchArgs,
+};
+
+/// A key-value store whose history nobody can rewrite.
+///
+/// `graven node` runs a node; the other commands talk to one. Try `graven demo` first.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 timed out.
+#[derive(Debug, Parser)]
+#[command(name = "graven", version, propagate_version = true, infer_subcommands = false)]
+pub struct Cli {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub global: Global,
+    #[command(subcommand)]
+    #[allow(missing_docs)]
+    pub command: Command,
+}
+
+/// Flags that every command knows
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The network: main, test, dev, or the path of a network file [default: dev]
+    #[arg(long, global = true, env = "GRAVEN_NETWORK", value_name = "N")]
+    pub network: Option<String>,
+    /// The data folder [default: the platform's, one folder a network]
+    #[arg(long, global = true, env = "GRAVEN_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The admin port [default: a node listens at 127.0.0.1:7401, a client looks into the data
+    /// folder first]
+    #[arg(long, global = true, env = "GRAVEN_ADMIN", value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node
+    Node(NodeArgs),
+    /// Write the next version of a key
+    Put(PutArgs),
+    /// Read a key's latest value, or an older one
+    #[command(visible_alias = "get")]
+    Retrieve(RetrieveArgs),
+    /// Read all versions of a key
+    #[command(visible_alias = "history")]
+    RetrieveAll(RetrieveAllArgs),
+    /// End a key's value; its history stays
+    Delete(DeleteArgs),
+    /// Make somebody else the owner of a key
+    HandOver(HandOverArgs),
+    /// List the keys that start with a prefix
+    Scan(ScanArgs),
+    /// Print events about writes to keys, until interrupted
+    Watch(WatchArgs),
+    /// Say where a transaction stands
+    Tx(TransactionArgs),
+    /// Wait until a transaction has enough confirmations
+    Wait(WaitArgs),
+    /// Show a block and its transactions
+    Block(BlockArgs),
+    /// Say what the node is doing
+    Status,
+    /// List the node's peers
+    Peers,
+    /// Make the node keep a connection to a peer
+    AddPeer(AddPeerArgs),
+    /// On networks mined on demand: mine blocks though nothing waits
+    Mine(MineArgs),
+    /// Stop the node cleanly
+    Shutdown,
+    /// Keys and coins
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Check every rule from genesis on, with the node stopped
+    VerifyChain,
+    /// Rebuild the index from the block log, with the node stopped
+    Reindex,
+    /// Print every row of the index, to compare two nodes, with the node stopped
+    DumpIndex,
+    /// Print the network's parameters as a network file
+    ShowNetwork,
+    /// Measure
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// See three nodes keep one store: put, conflict, kill, catch up
+    Demo,
+}
+
+/// Runs a node
+///
+/// Every flag can also be set in the file that --config names, and the flags with an environment
+/// variable by that; a flag wins over the variable, the variable over the file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NodeArgs {
+    /// Where peers connect to; port 0 = any free one [default: 0.0.0.0:7400]
+    #[arg(long, env = "GRAVEN_LISTEN", value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// A peer to stay connected to, host:port (repeatable)
+    #[arg(long = "peer", env = "GRAVEN_PEERS", value_name = "ADDR", value_delimiter = ',')]
+    pub peers: Vec<String>,
+    /// Mine, with so many threads; 0 = do not [default: 1 on networks mined on demand, else 0;
+    /// without a number: all cores but one]
+    #[arg(
+        long,
+        env = "GRAVEN_MINE",
+        value_name = "THREADS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto"
+    )]
+    pub mine: Option<String>,
+    /// The mining kernel [default: the best this machine can run]; `graven bench hash` lists them
+    #[arg(long, env = "GRAVEN_KERNEL", value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// Who receives what this node mines [default: its own wallet]
+    #[arg(long, env = "GRAVEN_PAYEE", value_name = "ADDRESS")]
+    pub payee: Option<String>,
+    /// A TOML file with these settings
+    #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub passphrase: PassphraseArgs,
+}
+
+/// Where the wallet's passphrase comes from
+#[derive(Args, Clone, Debug, Default)]
+pub struct PassphraseArgs {
+    /// A file whose first line is the wallet's passphrase
+    #[arg(long, env = "GRAVEN_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Keys and coins
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Make the data folder's wallet, before the node does
+    New {
+        /// Encrypt it with a passphrase
+        #[arg(long)]
+        encrypt: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        passphrase: PassphraseArgs,
+    },
+    /// Print the wallet's address
+    Address(PassphraseArgs),
+    /// Show an account's coins (asks the node)
+    Balance(BalanceArgs),
+    /// Pay coins (asks the node)
+    Pay(SendArgs),
+    /// Print the secret key: whoever has it has everything
+    Export(PassphraseArgs),
+    /// Make the data folder's wallet of an exported key
+    Import {
+        /// The exported text ('-' = standard input)
+        file: PathBuf,
+        /// Encrypt it with a passphrase
+        #[arg(long)]
+        encrypt: bool,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        passphrase: PassphraseArgs,
+    },
+}
+
+/// What to measure
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Hashes a second, by mining kernel and number of threads
+    Hash {
+        /// Measure with so many threads [default: 1, 2, 4 .. up to all cores]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Measure this kernel only
+        #[arg(long, value_name = "NAME")]
+        kernel: Option<String>,
+        /// Seconds a row
+        #[arg(long, value_name = "S", default_value_t = 3.0)]
+        seconds: f64,
+    },
+}

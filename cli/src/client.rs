@@ -1,0 +1,155 @@
+//! The client's side of the admin port: a line out, a line in.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::args::Global;
+use crate::command::Line;
+use crate::config::{self, ConfigError};
+use crate::folder;
+use crate::reply::{Code, Failure};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a node cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("no node answers at {address}: {source}; is `graven node` running?")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to the node broke: {0}")]
+    Io(#[from] std::io::Error),
+    /// The node ended the connection.
+    #[error("the node ended the connection without an answer")]
+    Closed,
+    /// What came is no reply.
+    #[error("the node's answer is no reply of the admin port: {0:?}")]
+    Garbled(String),
+    /// The node refused.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The settings make no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// What a node can send.
+#[derive(Debug)]
+pub enum Reply {
+    /// The answer to a request.
+    Ok(Value),
+    /// An event of a `WATCH`.
+    Event(Value),
+}
+
+/// A connection to a node's admin port.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<TcpStream>,
+    cookie: Option<String>,
+}
+
+impl Client {
+    /// Connects as the global flags say: to `--admin`, else to the node that runs in the data
+    /// folder, else to the default port.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn open(global: &Global) -> Result<Client, ClientError> {
+        let data: Option<PathBuf> = config::data_folder(global).ok();
+        let written = data.as_deref().and_then(|data| folder::read_address(data, "admin"));
+        let address = global.admin.or(written).unwrap_or_else(config::default_admin);
+        let cookie = data.as_deref().and_then(folder::read_cookie);
+        Client::connect(address, cookie)
+    }
+
+    /// Connects to an address. The cookie is shown when the node asks for it.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn connect(address: SocketAddr, cookie: Option<String>) -> Result<Client, ClientError> {
+        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
+            .map_err(|source| ClientError::Connect { address, source })?;
+        stream.set_nodelay(true)?;
+        Ok(Client { reader: BufReader::new(stream), cookie })
+    }
+
+    /// Asks and waits for the answer. Shows the cookie if the node wants it.
+    ///
+    /// # Errors
+    /// When the node refuses or the connection breaks.
+    pub fn request(&mut self, line: &Line) -> Result<Value, ClientError> {
+        match self.ask(&line.build()) {
+            Err(ClientError::Refused(failure)) if failure.code == Code::NoAuth => {
+                let Some(cookie) = self.cookie.take() else { return Err(failure.into()) };
+                self.ask(&Line::new("AUTH").word(cookie).build())?;
+                self.ask(&line.build())
+            }
+            result => result,
+        }
+    }
+
+    /// Sends a line and waits for its answer.
+    ///
+    /// # Errors
+    /// When the node refuses or the connection breaks.
+    pub fn ask(&mut self, line: &str) -> Result<Value, ClientError> {
+        self.send(line)?;
+        loop {
+            if let Reply::Ok(value) = self.receive()? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Sends a line.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn send(&mut self, line: &str) -> Result<(), ClientError> {
+        Ok(self.reader.get_mut().write_all(format!("{line}\n").as_bytes())?)
+    }
+
+    /// Waits for the next reply or event.
+    ///
+    /// # Errors
+    /// When the node refuses or the connection breaks.
+    pub fn receive(&mut self) -> Result<Reply, ClientError> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Err(ClientError::Closed);
+        }
+        let line = line.trim_end();
+        let garbled = || ClientError::Garbled(line.chars().take(80).collect());
+        if let Some(json) = line.strip_prefix("+OK ") {
+            return serde_json::from_str(json).map(Reply::Ok).map_err(|_| garbled());
+        }
+        if let Some(json) = line.strip_prefix("+EVENT ") {
+            return serde_json::from_str(json).map(Reply::Event).map_err(|_| garbled());
+        }
+        let (code, message) = line
+            .strip_prefix('-')
+            .map(|rest| rest.split_once(' ').unwrap_or((rest, "")))
+            .ok_or_else(garbled)?;
+        Err(Failure::new(Code::from_word(code), message).into())
+    }
+
+    /// Gives up waiting for a reply after this time; `None` = never.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), ClientError> {
+        Ok(self.reader.get_ref().set_read_timeout(timeout)?)
+    }
+}

@@ -1,0 +1,267 @@
+//! A node's settings: flags over environment over file over defaults.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use age::secrecy::SecretString;
+use chain::params::{self, Network, NetworkError};
+use chain::tx::PublicKey;
+use miner::Kernel;
+use serde::Deserialize;
+
+use crate::args::{Global, NodeArgs, PassphraseArgs};
+use crate::folder::{self, FolderError};
+
+/// Default port of peers.
+pub const PEERS_PORT: u16 = 7400;
+
+/// Default port for administration.
+pub const ADMIN_PORT: u16 = 7401;
+
+/// The network when none is named.
+pub const DEFAULT_NETWORK: &str = "dev";
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The configuration file is not TOML of the right shape.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// The network is unknown or its file is wrong.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A setting's value makes no sense.
+    #[error("{name} {value:?}: {why}")]
+    Value {
+        /// Which setting.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The file that `--config` names. Its keys are the flags' names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    network: Option<String>,
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    #[serde(default)]
+    peers: Vec<String>,
+    mine: Option<usize>,
+    kernel: Option<String>,
+    payee: Option<String>,
+    passphrase_file: Option<PathBuf>,
+}
+
+/// A node's settings.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The network.
+    pub network: Network,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where peers connect to.
+    pub listen: SocketAddr,
+    /// The admin port.
+    pub admin: SocketAddr,
+    /// Peers to stay connected to.
+    pub peers: Vec<SocketAddr>,
+    /// Mining threads; 0 = none.
+    pub threads: usize,
+    /// The mining kernel.
+    pub kernel: &'static Kernel,
+    /// Who receives what is mined; `None` = the wallet.
+    pub payee: Option<PublicKey>,
+    /// The wallet's passphrase, if it is known.
+    pub passphrase: Option<SecretString>,
+}
+
+impl NodeConfig {
+    /// Puts the settings together.
+    ///
+    /// # Errors
+    /// When a file cannot be read or a value makes no sense.
+    pub fn new(global: &Global, args: NodeArgs) -> Result<NodeConfig, ConfigError> {
+        let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let name = global.network.clone().or(file.network);
+        let network = network(name.as_deref())?;
+        let data = match global.data.clone().or(file.data) {
+            Some(data) => data,
+            None => folder::default_path(&network.name)?,
+        };
+        let peers = if args.peers.is_empty() { file.peers } else { args.peers };
+        let mine = args.mine.or(file.mine.map(|threads| threads.to_string()));
+        let kernel = args.kernel.or(file.kernel);
+        let payee = args.payee.or(file.payee);
+        let passphrase_file = args.passphrase.passphrase_file.or(file.passphrase_file);
+        Ok(NodeConfig {
+            threads: threads(mine.as_deref(), &network)?,
+            network,
+            data,
+            listen: args.listen.or(file.listen).unwrap_or_else(|| {
+                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEERS_PORT).into()
+            }),
+            admin: global.admin.or(file.admin).unwrap_or_else(default_admin),
+            peers: resolve(&peers)?,
+            kernel: miner::kernel::choose(kernel.as_deref())
+                .map_err(|error| value("--kernel", kernel.as_deref().unwrap_or("auto"), error))?,
+            payee: payee
+                .map(|text| text.parse().map_err(|error| value("--payee", &text, error)))
+                .transpose()?,
+            passphrase: passphrase(&PassphraseArgs { passphrase_file })?,
+        })
+    }
+}
+
+/// Where a node's admin port is when nothing else is said.
+pub fn default_admin() -> SocketAddr {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, ADMIN_PORT).into()
+}
+
+/// The data folder that a command works on.
+///
+/// # Errors
+/// When the network is unknown or the platform names no home.
+pub fn data_folder(global: &Global) -> Result<PathBuf, ConfigError> {
+    match &global.data {
+        Some(data) => Ok(data.clone()),
+        None => Ok(folder::default_path(&network(global.network.as_deref())?.name)?),
+    }
+}
+
+/// A network by name or file.
+///
+/// # Errors
+/// When there is neither.
+pub fn network(name: Option<&str>) -> Result<Network, ConfigError> {
+    let name = name.unwrap_or(DEFAULT_NETWORK);
+    if let Some(network) = Network::built_in(name) {
+        return Ok(network);
+    }
+    let path = Path::new(name);
+    if !path.exists() && !name.contains(['/', '.']) {
+        return Err(NetworkError::Unknown(name.to_string()).into());
+    }
+    Ok(Network::from_toml(&read(path)?)?)
+}
+
+/// The wallet's passphrase: the first line of the file, or `GRAVEN_PASSPHRASE`.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn passphrase(args: &PassphraseArgs) -> Result<Option<SecretString>, ConfigError> {
+    if let Some(path) = &args.passphrase_file {
+        let text = zeroize::Zeroizing::new(read(path)?);
+        let line = text.lines().next().unwrap_or_default();
+        return Ok(Some(SecretString::from(line.to_string())));
+    }
+    Ok(std::env::var("GRAVEN_PASSPHRASE").ok().map(SecretString::from))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })
+}
+
+fn read_file(path: &Path) -> Result<File, ConfigError> {
+    toml::from_str(&read(path)?).map_err(|error| ConfigError::Parse {
+        path: path.to_path_buf(),
+        message: error.to_string(),
+    })
+}
+
+/// How many threads mine: as asked, or one where blocks are made on demand.
+fn threads(mine: Option<&str>, network: &Network) -> Result<usize, ConfigError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match mine {
+        None if network.mining == params::Mining::OnDemand => Ok(1),
+        None => Ok(0),
+        Some("auto") => Ok(cores.saturating_sub(1).max(1)),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|threads| *threads <= 1024)
+            .ok_or_else(|| value("--mine", text, "a number of threads from 0 to 1024")),
+    }
+}
+
+fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
+    let resolve = |text: &String| {
+        text.to_socket_addrs()
+            .map_err(|error| value("--peer", text, error))?
+            .next()
+            .ok_or_else(|| value("--peer", text, "the name has no address"))
+    };
+    peers.iter().map(resolve).collect()
+}
+
+fn value(name: &'static str, value: &str, why: impl std::fmt::Display) -> ConfigError {
+    ConfigError::Value { name, value: value.to_string(), why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global() -> Global {
+        Global { network: None, data: Some(PathBuf::from("/nowhere")), admin: None, json: false }
+    }
+
+    fn with_file(text: &str, args: NodeArgs) -> Result<NodeConfig, ConfigError> {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("graven.toml");
+        std::fs::write(&path, text).unwrap();
+        NodeConfig::new(&global(), NodeArgs { config: Some(path), ..args })
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let text = "listen = '127.0.0.1:1'\nadmin = '127.0.0.1:2'\nmine = 3\n";
+        let listen = Some("127.0.0.1:9".parse().unwrap());
+        let config = with_file(text, NodeArgs { listen, ..NodeArgs::default() }).unwrap();
+        assert_eq!(config.listen.port(), 9);
+        assert_eq!(config.admin.port(), 2);
+        assert_eq!(config.threads, 3);
+        assert_eq!(config.network.name, "dev");
+        let bare = NodeConfig::new(&global(), NodeArgs::default()).unwrap();
+        assert_eq!((bare.listen.port(), bare.admin.port()), (PEERS_PORT, ADMIN_PORT));
+        assert_eq!(bare.threads, 1, "dev mines on demand by itself");
+    }
+
+    #[test]
+    fn unreadable_settings_name_what_is_wrong() {
+        let error = |text: &str| with_file(text, NodeArgs::default()).unwrap_err().to_string();
+        assert!(error("lisen = 1").contains("lisen"), "{}", error("lisen = 1"));
+        assert!(error("listen = 'x'").contains("graven.toml"));
+        assert!(error("kernel = 'abacus'").contains("abacus"));
+        assert!(error("payee = 'me'").contains("--payee"));
+        assert!(error("network = 'moon'").contains("unknown network"));
+        let mine = Some("many".to_string());
+        let args = NodeArgs { mine, ..NodeArgs::default() };
+        assert!(with_file("", args).unwrap_err().to_string().contains("--mine"));
+        let gone = NodeArgs { config: Some("/nowhere/x.toml".into()), ..NodeArgs::default() };
+        let error = NodeConfig::new(&global(), gone).unwrap_err();
+        assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+    }
+}

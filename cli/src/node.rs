@@ -1,0 +1,321 @@
+//! THE DIAGRAM: every queue, stage and thread of a node is made here.
+//!
+//! ```text
+//! peers <-> reactor -> verify (rayon) -> ledger -> job slot -> miner threads
+//! admin <-> reactor ------------------->   ^ |                      |
+//!              ^    -> readers             | +-> log + SQLite       |
+//!              |          |                +------- solution -------+
+//!              +----------+---- answers, relay, events ----<- ledger
+//! ```
+//!
+//! Every queue is bounded. The reactor never blocks: when a queue is full it stops reading peers
+//! and tells clients `-BUSY`. Verify, readers and ledger may block on their way out; the way goes
+//! to the reactor, which always drains, so there is no cycle. Closing runs downstream: the
+//! reactor ends first and drops its senders, then verify, then the ledger, which flushes.
+
+mod crew;
+mod joints;
+mod stage;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain::execute::{Delta, StateMachine};
+use chain::ledger::{Ledger, LedgerOptions, OpenError, Progress, Time};
+use chain::mempool::PoolLimits;
+use chain::params::Network;
+use chain::rules::isolation::checked_genesis;
+use chain::store::{SqliteArchive, SqliteStore, StoreError};
+use chain::verify::Verifier;
+use crossbeam::channel::bounded;
+use kv::KeyValue;
+use net::{AddressBook, Identity, Protocol, Reactor, ReactorConfig, ServiceLimits};
+
+use crate::admin::{Admin, AdminOptions};
+use crate::config::NodeConfig;
+use crate::folder::{self, Folder, FolderError};
+use crate::wallet::{WALLET_FILE, Wallet, WalletError};
+use crew::Crew;
+use joints::Outward;
+use stage::{LedgerStage, ReaderStage, VerifyStage};
+
+/// Payloads on their way to be verified. When full, peers are not read.
+const WORK_QUEUE: usize = 256;
+
+/// Inputs of the ledger. When full, verify waits and clients get `-BUSY`.
+const LEDGER_QUEUE: usize = 1024;
+
+/// Questions to the readers. When full, peers are not read and clients get `-BUSY`.
+const READ_QUEUE: usize = 1024;
+
+/// What verify, ledger and readers tell the reactor. When full, they wait.
+const REACTOR_QUEUE: usize = 4096;
+
+/// Solutions of miners; there is one a job at most.
+const SOLUTION_QUEUE: usize = 16;
+
+/// Threads that answer reads: one more than a slow read can occupy.
+const READERS: usize = 2;
+
+/// Why a node cannot start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The wallet.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A listener cannot be opened.
+    #[error("cannot listen at {address} for {what}: {source}")]
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The operating system refused something else.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread ended that should not have.
+    #[error("the {0} thread died; this is a bug, see the log above")]
+    Died(String),
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or its store or one of its threads fails.
+pub fn run(config: NodeConfig) -> Result<(), NodeError> {
+    let signals = crew::signals()?;
+    let network = config.network.clone();
+    let genesis = network.genesis_hash();
+
+    // Stores.
+    let folder = Folder::open(&config.data)?;
+    let wallet = open_wallet(&config)?;
+    let machine: Arc<dyn StateMachine> = Arc::new(KeyValue);
+    let payee = config.payee.or(wallet.as_ref().map(Wallet::address));
+    let options = LedgerOptions {
+        network: network.clone(),
+        machine: Arc::clone(&machine),
+        key: wallet.as_ref().map(Wallet::key),
+        payee: payee.filter(|_| config.threads > 0),
+        pool: PoolLimits::default(),
+    };
+    let ledger = open_ledger(folder.path(), options)?;
+    let archives = (0..READERS)
+        .map(|_| SqliteArchive::open(folder.path(), &network))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    // Queues.
+    let (work, work_out) = bounded(WORK_QUEUE);
+    let (inputs, inputs_out) = bounded(LEDGER_QUEUE);
+    let (reads, reads_out) = bounded(READ_QUEUE);
+    let (solutions, solutions_out) = bounded(SOLUTION_QUEUE);
+    let (to_protocol, from_stages) = bounded(REACTOR_QUEUE);
+    let (to_admin, events) = bounded(REACTOR_QUEUE);
+
+    // Stages.
+    let identity = Identity::from_secret(*folder.identity()?);
+    let mut reactor =
+        Reactor::bind(ReactorConfig::new(config.listen, genesis, identity.clone()))
+            .map_err(|source| listen_error("peers", config.listen, source))?;
+    let peers_address = reactor
+        .peers_address()
+        .map_err(|source| listen_error("peers", config.listen, source))?;
+    let outward = Outward { to_protocol, to_admin, waker: reactor.waker() };
+    let protocol = protocol(&config, &folder, &identity, peers_address)?;
+    let verifier = Verifier::new(network.clone(), machine, *folder::random()?);
+    let search = start_miners(&config, payee.is_some(), solutions)?;
+    let crew = Crew::new(reactor.waker());
+    let links = joints::Links {
+        work: work.clone(),
+        inputs: inputs.clone(),
+        reads: reads.clone(),
+        outward: outward.clone(),
+        stop: crew.stop_handle(),
+    };
+    let (pipeline, admin_joints) = joints::join(links, from_stages, events, search.clone(), &folder);
+    let admin = Admin::new(
+        AdminOptions {
+            network: network.clone(),
+            cookie: folder.new_cookie()?,
+            trust_loopback: network.name == "dev" && config.admin.ip().is_loopback(),
+        },
+        admin_joints,
+    );
+    let admin_address = reactor
+        .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
+        .map_err(|source| listen_error("administration", config.admin, source))?;
+    let ledger_stage =
+        LedgerStage { ledger, inputs: inputs_out, solutions: solutions_out, search };
+    let verify_stage = VerifyStage { verifier, network: network.clone(), work: work_out, inputs };
+    let reader_stages = archives.into_iter().map(|archive| ReaderStage {
+        archive,
+        network: network.clone(),
+        reads: reads_out.clone(),
+    });
+
+    // Threads. Each stage owns its receivers and the next one's senders.
+    let mut crew = crew;
+    crew.spawn("reactor", move || {
+        let running = reactor.run(protocol, pipeline);
+        running.map_err(|source| NodeError::System { what: "the event loop failed", source })
+    })?;
+    let out = outward.clone();
+    crew.spawn("verify", move || verify_stage.run(&out))?;
+    for (number, reader) in reader_stages.enumerate() {
+        let out = outward.clone();
+        crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
+    }
+    crew.spawn("ledger", move || ledger_stage.run(&outward))?;
+    drop((work, reads));
+
+    announce(&folder, &config, peers_address, admin_address)?;
+    let result = crew.run_until_stopped(&signals);
+    folder.forget_session();
+    tracing::info!(target: "node", "stopped");
+    result
+}
+
+/// Opens the ledger of a folder, making or repairing what is needed, with progress on a terminal.
+///
+/// # Errors
+/// When the store or its log cannot be used.
+pub fn open_ledger(
+    folder: &Path,
+    options: LedgerOptions,
+) -> Result<Ledger<SqliteStore>, NodeError> {
+    let genesis = checked_genesis(&options.network);
+    let mut store = SqliteStore::open(folder, &options.network, &genesis, &Delta::default())?;
+    for repair in store.take_repairs() {
+        tracing::warn!(target: "node", path = %repair.path.display(), offset = repair.offset,
+            dropped = repair.dropped, "cut off an incomplete record that a crash left");
+    }
+    let bar = crate::terminal::progress_bar("indexing");
+    let mut progress = |progress: Progress| {
+        // Ten thousandths of the log are fine enough for a bar.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss,
+            reason = "a share is within 0.0 to 1.0")]
+        let position = (progress.share * 10_000.0) as u64;
+        bar.set_length(10_000);
+        bar.set_position(position);
+        bar.set_message(format!("{} blocks, height {}", progress.blocks, progress.height));
+    };
+    let ledger = Ledger::open(options, store, stage::now(), &mut progress)?;
+    bar.finish_and_clear();
+    Ok(ledger)
+}
+
+/// The folder's wallet; a new one is made where there is none. `None` when it is locked.
+fn open_wallet(config: &NodeConfig) -> Result<Option<Wallet>, NodeError> {
+    let path = config.data.join(WALLET_FILE);
+    if !path.exists() {
+        let wallet = Wallet::generate()?;
+        wallet.save(&path, config.passphrase.as_ref())?;
+        tracing::info!(target: "node", address = %wallet.address(), path = %path.display(),
+            "made a new wallet");
+        return Ok(Some(wallet));
+    }
+    match Wallet::open(&path, config.passphrase.as_ref()) {
+        Ok(wallet) => Ok(Some(wallet)),
+        Err(WalletError::Locked(path)) => {
+            tracing::warn!(target: "node", path = %path.display(),
+                "the wallet is encrypted and no passphrase is given: \
+                 this node cannot sign writes or mine for itself");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn protocol(
+    config: &NodeConfig,
+    folder: &Folder,
+    identity: &Identity,
+    listening: SocketAddr,
+) -> Result<Protocol, NodeError> {
+    let book = match folder.read_book().map(|bytes| AddressBook::decode(&bytes)) {
+        None => AddressBook::default(),
+        Some(Ok(book)) => book,
+        Some(Err(error)) => {
+            let path = folder::book_path(folder.path());
+            tracing::warn!(target: "node", path = %path.display(), %error,
+                "the address book cannot be read and is begun anew");
+            AddressBook::default()
+        }
+    };
+    let mut settings = net::Config::new(identity.node_id());
+    settings.listen_port = Some(listening.port());
+    settings.peers.clone_from(&config.peers);
+    Ok(Protocol::new(settings, book, u64::from_le_bytes(*folder::random()?)))
+}
+
+fn start_miners(
+    config: &NodeConfig,
+    has_payee: bool,
+    solutions: crossbeam::channel::Sender<miner::Solution>,
+) -> Result<Option<Arc<miner::Search>>, NodeError> {
+    if config.threads == 0 {
+        return Ok(None);
+    }
+    if !has_payee {
+        tracing::warn!(target: "node", "nothing is mined: name a --payee or unlock the wallet");
+        return Ok(None);
+    }
+    let options = miner::SearchOptions::new(config.threads, config.kernel);
+    let found = move |solution| {
+        // One solution a job: the queue cannot be full while the ledger lives.
+        solutions.try_send(solution).ok();
+    };
+    let search = miner::Search::start(options, found)
+        .map_err(|source| NodeError::System { what: "miners cannot be started", source })?;
+    tracing::info!(target: "node", kernel = config.kernel.name, threads = config.threads, "mining");
+    Ok(Some(Arc::new(search)))
+}
+
+/// Tells scripts and people where the node listens.
+fn announce(
+    folder: &Folder,
+    config: &NodeConfig,
+    peers: SocketAddr,
+    admin: SocketAddr,
+) -> Result<(), NodeError> {
+    folder.write_addresses(&[("peers", peers), ("admin", admin)])?;
+    let Network { name, .. } = &config.network;
+    tracing::info!(target: "node", network = name, data = %config.data.display(),
+        version = env!("CARGO_PKG_VERSION"), "ready");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "listening peers={peers}\nlistening admin={admin}")
+        .and_then(|()| out.flush())
+        .map_err(|source| NodeError::System { what: "standard output", source })
+}
+
+fn listen_error(what: &'static str, address: SocketAddr, source: std::io::Error) -> NodeError {
+    NodeError::Listen { what, address, source }
+}
+
+/// How long the ledger stage sleeps at most: also how soon a dead miner is noticed.
+const LEDGER_NAP: Duration = Duration::from_secs(1);
+
+/// A moment as the ledger counts it.
+fn time_from(unix: Duration) -> Time {
+    Time { unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+}

@@ -1,0 +1,131 @@
+//! Threads that live and die together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam::channel::{Receiver, Sender, bounded, select};
+use net::ReactorWaker;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::NodeError;
+
+/// The threads of a node. When one ends, all are stopped.
+pub(super) struct Crew {
+    threads: Vec<(String, JoinHandle<Result<(), NodeError>>)>,
+    ended: Sender<()>,
+    ends: Receiver<()>,
+    stop: StopHandle,
+}
+
+/// Asks the node to stop, and tells whether somebody has.
+#[derive(Clone)]
+pub(super) struct StopHandle {
+    stopping: Arc<AtomicBool>,
+    waker: ReactorWaker,
+}
+
+impl StopHandle {
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// Says that a thread has ended, also when it panics.
+struct EndNotice(Sender<()>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        self.0.try_send(()).ok(); // one notice is enough
+    }
+}
+
+impl Crew {
+    pub(super) fn new(waker: ReactorWaker) -> Crew {
+        let (ended, ends) = bounded(1);
+        let stop = StopHandle { stopping: Arc::new(AtomicBool::new(false)), waker };
+        Crew { threads: Vec::new(), ended, ends, stop }
+    }
+
+    pub(super) fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Starts a thread.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub(super) fn spawn(
+        &mut self,
+        name: &str,
+        body: impl FnOnce() -> Result<(), NodeError> + Send + 'static,
+    ) -> Result<(), NodeError> {
+        let notice = EndNotice(self.ended.clone());
+        let thread = thread::Builder::new()
+            .name(name.to_string())
+            .spawn(move || {
+                let _notice = notice;
+                body()
+            })
+            .map_err(|source| NodeError::System { what: "a thread cannot be started", source })?;
+        self.threads.push((name.to_string(), thread));
+        Ok(())
+    }
+
+    /// Waits for a signal or the end of a thread, then stops all and joins them in the order in
+    /// which they were spawned, which is downstream.
+    ///
+    /// # Errors
+    /// What the first failed thread failed of.
+    pub(super) fn run_until_stopped(self, signals: &Receiver<i32>) -> Result<(), NodeError> {
+        select! {
+            recv(signals) -> signal => {
+                tracing::info!(target: "node", signal = signal.unwrap_or_default(), "stopping");
+            }
+            recv(self.ends) -> _ => {}
+        }
+        self.stop.stop();
+        let mut result = Ok(());
+        for (name, thread) in self.threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(NodeError::Died(name.clone())));
+            if let Err(error) = &ended {
+                tracing::error!(target: "node", thread = name, %error, "a thread failed");
+            }
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+/// SIGINT and SIGTERM, as they come. A second one ends the process at once.
+///
+/// # Errors
+/// When handlers cannot be set.
+pub(super) fn signals() -> Result<Receiver<i32>, NodeError> {
+    let fail = |source| NodeError::System { what: "signal handlers cannot be set", source };
+    let impatient = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let again = Arc::clone(&impatient);
+        signal_hook::flag::register_conditional_shutdown(signal, 1, again).map_err(fail)?;
+        signal_hook::flag::register(signal, Arc::clone(&impatient)).map_err(fail)?;
+    }
+    let mut list = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
+    let (sender, receiver) = bounded(1);
+    thread::Builder::new()
+        .name("signals".to_string())
+        .spawn(move || {
+            for signal in list.forever() {
+                if sender.send(signal).is_err() {
+                    break;
+                }
+            }
+        })
+        .map_err(fail)?;
+    Ok(receiver)
+}

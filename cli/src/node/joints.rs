@@ -1,0 +1,151 @@
+//! How the reactor's two tenants, the protocol and the admin port, are joined to the stages.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chain::ledger;
+use crossbeam::channel::{Receiver, Sender, TrySendError};
+use net::{PeerInfo, Pipeline, ReactorWaker, Work};
+use parking_lot::Mutex;
+
+use super::crew::StopHandle;
+use super::stage::{ReadTask, VerifyTask};
+use crate::admin::{Event, Joints, PeerList, ReadJob};
+use crate::folder::{self, Folder};
+use crate::reply::{Code, Failure};
+
+/// The way out to the reactor. Sending may wait; the reactor always drains.
+#[derive(Clone)]
+pub(super) struct Outward {
+    pub(super) to_protocol: Sender<net::Input>,
+    pub(super) to_admin: Sender<Event>,
+    pub(super) waker: ReactorWaker,
+}
+
+impl Outward {
+    /// Tells the protocol. A reactor that has ended needs to know nothing.
+    pub(super) fn protocol(&self, input: net::Input) {
+        self.to_protocol.send(input).ok();
+        self.waker.wake();
+    }
+
+    /// Tells the admin port.
+    pub(super) fn admin(&self, event: Event) {
+        self.to_admin.send(event).ok();
+        self.waker.wake();
+    }
+
+    /// Tells whom it concerns what the ledger said.
+    pub(super) fn ledger_said(&self, output: ledger::Output) {
+        match output {
+            ledger::Output::Answer { .. } => self.admin(Event::Ledger(output)),
+            ledger::Output::TipChanged(_)
+            | ledger::Output::Pooled { .. }
+            | ledger::Output::Dropped { .. } => {
+                self.admin(Event::Ledger(output.clone()));
+                self.protocol(net::Input::Ledger(output));
+            }
+            _ => self.protocol(net::Input::Ledger(output)),
+        }
+    }
+}
+
+/// The senders that both tenants share.
+pub(super) struct Links {
+    pub(super) work: Sender<VerifyTask>,
+    pub(super) inputs: Sender<ledger::Input>,
+    pub(super) reads: Sender<ReadTask>,
+    pub(super) outward: Outward,
+    pub(super) stop: StopHandle,
+}
+
+/// The protocol's side.
+pub(super) struct NodePipeline {
+    work: Sender<VerifyTask>,
+    reads: Sender<ReadTask>,
+    from_stages: Receiver<net::Input>,
+    peers: PeerList,
+    folder: PathBuf,
+    stop: StopHandle,
+}
+
+/// Makes both sides.
+pub(super) fn join(
+    links: Links,
+    from_stages: Receiver<net::Input>,
+    events: Receiver<Event>,
+    search: Option<Arc<miner::Search>>,
+    folder: &Folder,
+) -> (NodePipeline, Joints) {
+    let Links { work, inputs, reads, outward, stop } = links;
+    let peers: PeerList = Arc::new(Mutex::new(Arc::from([])));
+    let pipeline = NodePipeline {
+        work: work.clone(),
+        reads: reads.clone(),
+        from_stages,
+        peers: Arc::clone(&peers),
+        folder: folder.path().to_path_buf(),
+        stop: stop.clone(),
+    };
+    let busy = || Failure::new(Code::Busy, "the node has more to do than it can take; try again");
+    let joints = Joints {
+        events,
+        ledger: inputs,
+        submit: Box::new(move |request, bytes| {
+            work.try_send(VerifyTask::Client { request, bytes }).map_err(|_| busy())
+        }),
+        reads: Box::new(move |job: ReadJob| {
+            reads.try_send(ReadTask::Client(job)).map_err(|_| busy())
+        }),
+        add_peer: Box::new(move |address: SocketAddr| {
+            // The reactor's own thread sends this, so it must not wait for itself.
+            let sent = outward.to_protocol.try_send(net::Input::AddPeer(address));
+            outward.waker.wake();
+            sent.map_err(|_| busy())
+        }),
+        peers,
+        search,
+        stop: Box::new(move || stop.stop()),
+    };
+    (pipeline, joints)
+}
+
+impl Pipeline for NodePipeline {
+    fn send(&mut self, work: Work) -> Result<(), Work> {
+        let full = match work {
+            Work::ServeHeaders { to, locator } => {
+                self.reads.try_send(ReadTask::Headers { to, locator }).map_err(TrySendError::into_inner)
+                    .map_err(ReadTask::into_work)
+            }
+            Work::ServeBlock { to, hash } => {
+                self.reads.try_send(ReadTask::Block { to, hash }).map_err(TrySendError::into_inner)
+                    .map_err(ReadTask::into_work)
+            }
+            work => self
+                .work
+                .try_send(VerifyTask::Peer(work))
+                .map_err(TrySendError::into_inner)
+                .map_err(VerifyTask::into_work),
+        };
+        full.map_err(|work| work.expect("a peer's work comes back as it went"))
+    }
+
+    fn receive(&mut self) -> Option<net::Input> {
+        self.from_stages.try_recv().ok()
+    }
+
+    fn peers_changed(&mut self, peers: Arc<[PeerInfo]>) {
+        *self.peers.lock() = peers;
+    }
+
+    fn save_book(&mut self, bytes: Vec<u8>) {
+        if let Err(error) = folder::write_book(&self.folder, &bytes) {
+            tracing::warn!(target: "node", %error, "the address book cannot be saved");
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.is_stopping()
+    }
+}

@@ -1,0 +1,67 @@
+//! The `bench` commands.
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use miner::Kernel;
+use miner::bench::{Report, Row};
+
+use super::{TerminalError, print, progress_bar};
+use crate::args::{BenchCommand, Global};
+
+/// Longest measurement of a row, in seconds.
+const MAX_SECONDS: f64 = 3600.0;
+
+pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), TerminalError> {
+    let BenchCommand::Hash { threads, kernel, seconds } = command;
+    if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
+        return Err(TerminalError::Usage("--seconds is above 0 and at most 3600".to_string()));
+    }
+    let kernels: Vec<&'static Kernel> = match &kernel {
+        Some(name) => vec![miner::kernel::choose(Some(name))?],
+        None => miner::KERNELS.iter().filter(|kernel| (kernel.available)()).collect(),
+    };
+    for skipped in miner::KERNELS.iter().filter(|row| !(row.available)()) {
+        eprintln!("kernel {} cannot run on this CPU", skipped.name);
+    }
+    let counts = match threads {
+        Some(0) => return Err(TerminalError::Usage("--threads counts from 1".to_string())),
+        Some(threads) => vec![threads],
+        None => thread_counts(),
+    };
+    let bar = progress_bar("measuring");
+    bar.set_length((kernels.len() * counts.len()) as u64);
+    let mut progress = |row: &Row| {
+        bar.set_message(format!("{} x{}", row.kernel, row.threads));
+        bar.inc(1);
+    };
+    let report = miner::bench::run(&kernels, &counts, seconds, &mut progress);
+    bar.finish_and_clear();
+    let value = serde_json::to_value(&report).expect("a report has only plain fields");
+    print(global, &value, |_| show(&report))
+}
+
+/// 1, 2, 4 .. and all cores.
+fn thread_counts() -> Vec<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut counts: Vec<usize> =
+        std::iter::successors(Some(1), |count| Some(count * 2)).take_while(|n| *n < cores).collect();
+    counts.push(cores);
+    counts
+}
+
+fn show(report: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["kernel", "threads", "MH/s", "x baseline", "spread"]);
+    for row in &report.rows {
+        table.add_row([
+            row.kernel.to_string(),
+            row.threads.to_string(),
+            format!("{:.2}", row.hashes_per_second / 1e6),
+            format!("{:.2}", row.ratio_to_baseline),
+            format!("{:.1} %", row.spread * 100.0),
+        ]);
+    }
+    let baseline = &report.baseline;
+    let rate = baseline.hashes_per_second / 1e6;
+    format!("{}\nbaseline {}: {rate:.2} MH/s on one thread\n{table}", report.cpu, baseline.name)
+}

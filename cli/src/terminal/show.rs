@@ -1,0 +1,166 @@
+//! Answers as a person likes to read them.
+
+use std::fmt::Write;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use serde_json::Value;
+
+use crate::command::show_coins;
+use crate::reply::get_bytes;
+
+/// Longest value shown in a table, in characters.
+const SHOWN_CHARS: usize = 60;
+
+/// A write's answer, in a sentence.
+pub(super) fn written(value: &Value) -> String {
+    let txid = text(value, "txid");
+    match value["status"].as_str() {
+        Some("confirmed") => {
+            let version = value["version"].as_u64();
+            let version = version.map_or(String::new(), |version| format!(" as version {version}"));
+            let height = &value["height"];
+            let confirmations = &value["confirmations"];
+            format!("confirmed{version} at height {height} ({confirmations} deep), txid {txid}")
+        }
+        Some(status) => format!("{status}, txid {txid}"),
+        None => fields(value),
+    }
+}
+
+/// A value, and below it where it comes from when there is a line for that.
+pub(super) fn value(value: &Value) -> String {
+    shown_bytes(&get_bytes(value, "value").unwrap_or_default())
+}
+
+/// Every field on its own line.
+pub(super) fn fields(value: &Value) -> String {
+    let Some(object) = value.as_object() else { return value.to_string() };
+    let width = object.keys().map(String::len).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, value) in object {
+        let shown = match value {
+            Value::String(text) => text.clone(),
+            Value::Array(list) => {
+                let items: Vec<String> = list.iter().map(plain).collect();
+                items.join(&format!("\n{:width$}  ", ""))
+            }
+            other => plain(other),
+        };
+        let _ = writeln!(out, "{name:width$}  {shown}"); // writing to a string cannot fail
+    }
+    out
+}
+
+/// What the node is doing.
+pub(super) fn status(value: &Value) -> String {
+    let mut shown = value.clone();
+    if let Some(rate) = value["hash_rate"].as_f64() {
+        shown["hash_rate"] = format!("{:.2} MH/s", rate / 1e6).into();
+    }
+    fields(&shown)
+}
+
+/// The versions of a key, one a line.
+pub(super) fn history(value: &Value) -> String {
+    let mut table = plain_table(&["version", "height", "time", "value", "writer"]);
+    for version in value["versions"].as_array().into_iter().flatten() {
+        table.add_row([
+            plain(&version["version"]),
+            plain(&version["height"]),
+            plain(&version["time"]),
+            cell(version),
+            text(version, "writer"),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Keys, one a line.
+pub(super) fn keys(value: &Value) -> String {
+    let mut table = plain_table(&["key", "version", "value"]);
+    for key in value["keys"].as_array().into_iter().flatten() {
+        let name = shown_bytes(&get_bytes(key, "key").unwrap_or_default());
+        table.add_row([name, plain(&key["version"]), cell(key)]);
+    }
+    table.to_string()
+}
+
+/// Peers, one a line.
+pub(super) fn peers(value: &Value) -> String {
+    let mut table =
+        plain_table(&["address", "direction", "state", "height", "ping ms", "agent", "node id"]);
+    for peer in value.as_array().into_iter().flatten() {
+        table.add_row([
+            text(peer, "address"),
+            text(peer, "direction"),
+            text(peer, "state"),
+            plain(&peer["height"]),
+            plain(&peer["ping_ms"]),
+            text(peer, "agent"),
+            text(peer, "node_id").chars().take(16).collect(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// An event, in a line.
+pub(super) fn event(value: &Value) -> String {
+    let key = shown_bytes(&get_bytes(value, "key").unwrap_or_default());
+    let mut line = format!("{:<12} {key}", text(value, "event"));
+    for name in ["version", "height", "confirmations", "reason", "txid"] {
+        if !value[name].is_null() {
+            let _ = write!(line, "  {name} {}", plain(&value[name]));
+        }
+    }
+    line
+}
+
+/// An account.
+pub(super) fn balance(value: &Value) -> String {
+    let coins = show_coins(value["balance"].as_u64().unwrap_or(0));
+    let pending = &value["pending"];
+    format!("{}  {coins} coins, {pending} transactions pending", text(value, "address"))
+}
+
+fn plain_table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(head);
+    table
+}
+
+/// A version's value for a table.
+fn cell(version: &Value) -> String {
+    if version["deleted"] == true {
+        return "(deleted)".to_string();
+    }
+    let Some(bytes) = get_bytes(version, "value") else { return String::new() };
+    let shown = shown_bytes(&bytes).replace(['\n', '\r', '\t'], " ");
+    if shown.chars().count() <= SHOWN_CHARS {
+        return shown;
+    }
+    let start: String = shown.chars().take(SHOWN_CHARS).collect();
+    format!("{start}.. ({} bytes)", bytes.len())
+}
+
+/// Text as it is, other bytes in hex. Control characters cannot play tricks on the terminal.
+fn shown_bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(|c| c.is_control() && !"\n\r\t".contains(c)) => {
+            text.to_string()
+        }
+        _ => format!("hex:{}", data_encoding::HEXLOWER.encode(bytes)),
+    }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_default().to_string()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Work on a data folder whose node is stopped: verify, rebuild, dump.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chain::audit::{AuditError, AuditReport, audit};
+use chain::execute::StateMachine;
+use chain::ledger::LedgerOptions;
+use chain::mempool::PoolLimits;
+use chain::params::Network;
+use chain::store::{Archive, SqliteArchive, SqliteStore, StoreError};
+use kv::KeyValue;
+
+use crate::folder::{Folder, FolderError};
+use crate::node::{self, NodeError};
+use crate::terminal::progress_bar;
+
+/// Why upkeep failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// There is no chain in the folder.
+    #[error("{0} holds no chain; name a node's data folder with --data")]
+    NoChain(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The chain does not verify.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// Checks every rule from genesis on.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify_chain(data: &Path, network: &Network) -> Result<AuditReport, UpkeepError> {
+    let _lock = lock(data)?;
+    // Blocks that a crash left out of the index are part of the chain too.
+    drop(node::open_ledger(data, reader_options(network))?);
+    let archive = SqliteArchive::open(data, network)?;
+    let bar = progress_bar("verifying");
+    bar.set_length(archive.tip()?.height.into());
+    let machine: Arc<dyn StateMachine> = Arc::new(KeyValue);
+    let report = audit(&archive, network, &machine, &mut |height| bar.set_position(height.into()));
+    bar.finish_and_clear();
+    Ok(report?)
+}
+
+/// Rebuilds the index from the block log and returns the height reached.
+///
+/// # Errors
+/// When the log cannot be used.
+pub fn reindex(data: &Path, network: &Network) -> Result<u32, UpkeepError> {
+    let _lock = lock(data)?;
+    SqliteStore::remove_index(data)?;
+    let mut ledger = node::open_ledger(data, reader_options(network))?;
+    ledger.flush()?;
+    Ok(ledger.store().tip()?.height)
+}
+
+/// Writes every row of the index, in a fixed order.
+///
+/// # Errors
+/// When the store or `out` fails.
+pub fn dump_index(
+    data: &Path,
+    network: &Network,
+    out: &mut dyn std::io::Write,
+) -> Result<(), UpkeepError> {
+    let _lock = lock(data)?;
+    drop(node::open_ledger(data, reader_options(network))?);
+    Ok(SqliteArchive::open(data, network)?.dump(out)?)
+}
+
+/// Locks a folder that must be there already.
+fn lock(data: &Path) -> Result<Folder, UpkeepError> {
+    if !data.join("blocks.log").exists() {
+        return Err(UpkeepError::NoChain(data.display().to_string()));
+    }
+    Ok(Folder::open(data)?)
+}
+
+/// A ledger that neither signs nor mines.
+fn reader_options(network: &Network) -> LedgerOptions {
+    LedgerOptions {
+        network: network.clone(),
+        machine: Arc::new(KeyValue),
+        key: None,
+        payee: None,
+        pool: PoolLimits::default(),
+    }
+}
