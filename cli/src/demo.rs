@@ -68,13 +68,15 @@ impl DemoNode {
         at: Option<SocketAddr>,
         peers: &[SocketAddr],
     ) -> Result<DemoNode, DemoError> {
+        // One miner, so that what the demo tells does not hang on a race between two.
+        let mine = if peers.is_empty() { "--mine=1" } else { "--mine=0" };
         let data = temp.join(name);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let program = std::env::current_exe()
             .map_err(|source| DemoError::System { what: "where this program is", source })?;
         let mut command = Command::new(program);
         command
-            .args(["node", "--network", "dev", "--mine=1", "--data"])
+            .args(["node", "--network", "dev", mine, "--data"])
             .arg(&data)
             .args(["--listen", &at.unwrap_or(any).to_string(), "--admin", &any.to_string()]);
         for peer in peers {

@@ -35,7 +35,6 @@ pub use protocol::{
     Protocol, Reason, Served, Timing, Work,
 };
 pub use reactor::{
-    ClientId, Pipeline, Reactor, ReactorConfig, ReactorWaker, Service, ServiceLimits,
-    ServiceOutput,
+    ClientId, Pipeline, Reactor, ReactorConfig, ReactorWaker, Service, ServiceLimits, ServiceOutput,
 };
 pub use wire::{Identity, Message, NodeId, PROTOCOL_VERSION};

@@ -41,9 +41,7 @@ use handshake::Admission;
 use outbox::Outbox;
 use peers::{Peer, Peers};
 use ping::Pings;
-pub use port::{
-    Direction, Input, Millis, Output, PeerInfo, PeerState, Reason, Served, Work,
-};
+pub use port::{Direction, Input, Millis, Output, PeerInfo, PeerState, Reason, Served, Work};
 use relay::Relay;
 use serve::Serving;
 use sync::Sync;
@@ -242,8 +240,7 @@ impl Protocol {
     /// A peer has said hello: every sub-protocol begins.
     fn ready(&mut self, id: PeerId, hello: &Hello) {
         let Some(peer) = self.peers.get(id) else { return };
-        let (address, direction, listens_at) =
-            (peer.address, peer.direction, peer.listens_at());
+        let (address, direction, listens_at) = (peer.address, peer.direction, peer.listens_at());
         self.list_peers.changed = true;
         self.pings.ready(id, self.now);
         self.serving.ready(id);

@@ -11,6 +11,7 @@ use crate::reply::Code;
 
 pub(super) fn play(temp: &Path) -> Result<(), DemoError> {
     println!("Starting three nodes on this machine, each with a chain of its own on disk.");
+    println!("Ada mines; bob and cyd check everything themselves.");
     let ada = DemoNode::start("ada", temp, None, &[])?;
     let bob = DemoNode::start("bob", temp, None, &[ada.peers])?;
     let cyd = DemoNode::start("cyd", temp, None, &[ada.peers, bob.peers])?;

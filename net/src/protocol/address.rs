@@ -113,8 +113,7 @@ impl AddressBook {
     /// Removes the worst of the addresses that never worked.
     fn make_room(&mut self) -> bool {
         let new = self.entries.iter().filter(|(_, entry)| !entry.tried);
-        let worst =
-            new.min_by_key(|(_, entry)| (u32::MAX - entry.failures, entry.last_seen_s));
+        let worst = new.min_by_key(|(_, entry)| (u32::MAX - entry.failures, entry.last_seen_s));
         let worst = worst.map(|(address, _)| *address);
         worst.is_some_and(|address| self.entries.remove(&address).is_some())
     }

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chain::block::{Block, CheckedBlock, Coinbase};
-use chain::execute::{
-    Account, BlockContext, Delta, ExecuteError, Filled, StateMachine, View,
-};
+use chain::execute::{Account, BlockContext, Delta, ExecuteError, Filled, StateMachine, View};
 use chain::header::{Header, VERSION_FIXED};
 use chain::ledger::{self, ConnectedBlock, HeadersVerdict, PeerId, TipChange};
 use chain::params::Network;
@@ -79,8 +77,7 @@ impl Bench {
     /// An inbound peer that has said hello with this height.
     pub(super) fn peer(&mut self, height: u32) -> PeerId {
         let number = u8::try_from(self.next_peer).unwrap();
-        let (peer, _) =
-            self.connect(Direction::Inbound, node(number), address(number, 50_000));
+        let (peer, _) = self.connect(Direction::Inbound, node(number), address(number, 50_000));
         self.say(peer, hello(height));
         peer
     }

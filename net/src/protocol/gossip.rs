@@ -51,8 +51,7 @@ impl Gossip {
         now: Millis,
         out: &mut Outbox,
     ) {
-        let talker =
-            Talker { ip: address.ip(), answered: false, tokens: BUCKET, filled_at: now };
+        let talker = Talker { ip: address.ip(), answered: false, tokens: BUCKET, filled_at: now };
         self.talkers.insert(peer, talker);
         if direction == Direction::Outbound {
             out.send(peer, Message::GetAddresses);

@@ -79,9 +79,9 @@ pub(crate) fn greet(peer: &mut Peer, hello: Hello) -> Result<(), Reason> {
 
 /// Connections whose hello is overdue.
 pub(crate) fn overdue(peers: &Peers, now: Millis, hello_ms: u64) -> Vec<(PeerId, Reason)> {
-    let late = peers.iter().filter(|(_, peer)| {
-        peer.hello.is_none() && now >= peer.connected_at + hello_ms
-    });
+    let late = peers
+        .iter()
+        .filter(|(_, peer)| peer.hello.is_none() && now >= peer.connected_at + hello_ms);
     late.map(|(id, _)| (id, Reason::HelloTimeout)).collect()
 }
 

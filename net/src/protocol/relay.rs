@@ -174,13 +174,7 @@ impl Relay {
 
     /// Sends the announcements and requests that are due. While blocks are missing nothing is
     /// requested.
-    pub(crate) fn tick(
-        &mut self,
-        now: Millis,
-        may_fetch: bool,
-        timing: &Timing,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn tick(&mut self, now: Millis, may_fetch: bool, timing: &Timing, out: &mut Outbox) {
         for (peer, listener) in &mut self.listeners {
             if listener.announce_at.take_if(|at| now >= *at).is_some() {
                 announce(*peer, listener, &self.pool, out);
@@ -199,12 +193,7 @@ impl Relay {
 }
 
 /// Announces what is pending and still in the pool.
-fn announce<T>(
-    peer: PeerId,
-    listener: &mut Listener,
-    pool: &BTreeMap<Hash, T>,
-    out: &mut Outbox,
-) {
+fn announce<T>(peer: PeerId, listener: &mut Listener, pool: &BTreeMap<Hash, T>, out: &mut Outbox) {
     let mut txids = Vec::new();
     for txid in std::mem::take(&mut listener.pending) {
         if pool.contains_key(&txid) && listener.known.insert(txid) {

@@ -111,11 +111,7 @@ impl Serving {
     }
 
     /// Sends each peer at most one full message of the transactions it asked for.
-    pub(crate) fn tick<'a>(
-        &mut self,
-        find: impl Fn(&Hash) -> Option<&'a [u8]>,
-        out: &mut Outbox,
-    ) {
+    pub(crate) fn tick<'a>(&mut self, find: impl Fn(&Hash) -> Option<&'a [u8]>, out: &mut Outbox) {
         for (peer, customer) in &mut self.customers {
             if customer.backlogged {
                 continue;
@@ -147,11 +143,15 @@ impl Serving {
         if customer.backlogged {
             return;
         }
-        if !customer.headers_ahead && let Some(locator) = customer.locator.take() {
+        if !customer.headers_ahead
+            && let Some(locator) = customer.locator.take()
+        {
             customer.headers_ahead = true;
             out.work(Work::ServeHeaders { to: peer, locator });
         }
-        while customer.blocks_ahead < BLOCKS_AHEAD && let Some(hash) = customer.blocks.pop_front() {
+        while customer.blocks_ahead < BLOCKS_AHEAD
+            && let Some(hash) = customer.blocks.pop_front()
+        {
             customer.blocks_ahead += 1;
             out.work(Work::ServeBlock { to: peer, hash });
         }

@@ -242,18 +242,23 @@ impl Sync {
             let peers: Vec<PeerId> = self.sources.keys().copied().collect();
             peers.into_iter().for_each(|peer| self.ask_headers(peer, None, now, out));
         }
-        if !change.connected.is_empty() && !self.is_far_behind() {
+        if !change.connected.is_empty() {
             let newest = change.connected.len().saturating_sub(MAX_ANNOUNCED);
             let headers: Vec<Header> =
                 change.connected[newest..].iter().map(|block| *block.block.header()).collect();
-            self.announce(&headers, out);
+            self.announce(&headers, change.tip.height, out);
         }
     }
 
-    /// Sends each peer those of the headers that come after the last one it has.
-    fn announce(&mut self, headers: &[Header], out: &mut Outbox) {
+    /// Sends each peer those of the headers that come after the last one it has. While we catch
+    /// up, who is as high as we are has them all.
+    fn announce(&mut self, headers: &[Header], height: u32, out: &mut Outbox) {
         let hashes: Vec<Hash> = headers.iter().map(Header::hash).collect();
+        let catching_up = self.is_far_behind();
         for (peer, source) in &mut self.sources {
+            if catching_up && source.height >= height {
+                continue;
+            }
             let last_known = hashes.iter().rposition(|hash| source.known.contains(hash));
             let first = last_known.map_or(0, |at| at + 1);
             if first < headers.len() {

@@ -251,9 +251,10 @@ impl ServicePort {
     }
 
     fn expire(&mut self, now: Millis) {
-        let late = self.clients.iter().filter(|(_, client)| {
-            self.deadline(client).is_some_and(|deadline| now >= deadline)
-        });
+        let late = self
+            .clients
+            .iter()
+            .filter(|(_, client)| self.deadline(client).is_some_and(|deadline| now >= deadline));
         let late: Vec<Token> = late.map(|(token, _)| *token).collect();
         late.into_iter().for_each(|token| self.remove(token, now));
     }

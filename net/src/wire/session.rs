@@ -195,6 +195,14 @@ impl Session {
         }
     }
 
+    /// Encrypts bytes that are no message, to test what the other side makes of them.
+    #[cfg(test)]
+    pub(crate) fn send_raw(&mut self, plain: &[u8]) {
+        if let Channel::Transport(transport) = &mut self.channel {
+            transport.seal(plain, self.output.tail());
+        }
+    }
+
     /// Bytes to put on the wire.
     pub fn output(&self) -> &[u8] {
         self.output.rest()

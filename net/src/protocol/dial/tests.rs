@@ -14,7 +14,10 @@ fn waits_double_up_to_the_limit_with_jitter() {
     };
     for (failures, full) in [(0, 1000), (1, 1000), (2, 2000), (5, 16_000), (60, 300_000)] {
         let list = waits(failures);
-        assert!(list.iter().all(|ms| (full - full / 4..=full).contains(ms)), "{failures}: {list:?}");
+        assert!(
+            list.iter().all(|ms| (full - full / 4..=full).contains(ms)),
+            "{failures}: {list:?}"
+        );
         assert!(list.iter().any(|ms| *ms != list[0]), "jitter");
     }
 }

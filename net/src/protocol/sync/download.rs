@@ -199,11 +199,7 @@ impl Downloads {
 
     /// Frees the blocks of peers that deliver nothing, where another peer can; returns the peers
     /// to drop.
-    pub(super) fn expire(
-        &mut self,
-        now: Millis,
-        heights: &BTreeMap<PeerId, u32>,
-    ) -> Vec<PeerId> {
+    pub(super) fn expire(&mut self, now: Millis, heights: &BTreeMap<PeerId, u32>) -> Vec<PeerId> {
         let (mut late, mut gone) = (BTreeSet::new(), Vec::new());
         for (peer, source) in &mut self.sources {
             if source.deadline.is_none_or(|deadline| now < deadline) {

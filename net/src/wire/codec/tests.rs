@@ -125,8 +125,7 @@ fn unknown_tags_are_named() {
 #[test]
 fn the_largest_messages_fit_and_one_more_does_not() {
     let hashes = |count| vec![Hash([7; 32]); count];
-    let address =
-        KnownAddress { ip: [255_u8; 16].into(), port: u16::MAX, last_seen_s: u64::MAX };
+    let address = KnownAddress { ip: [255_u8; 16].into(), port: u16::MAX, last_seen_s: u64::MAX };
     let full = |extra: usize| {
         vec![
             Message::GetHeaders { locator: hashes(MAX_LOCATOR + extra) },

@@ -81,8 +81,7 @@ fn empty_packets_are_refused() {
 #[test]
 fn a_bad_frame_inside_a_good_packet_is_refused() {
     let [mut a, mut b] = established();
-    let Channel::Transport(transport) = &mut a.channel else { panic!("established") };
-    transport.seal(&[1, 0, 0, 0, 200, 0], a.output.tail());
+    a.send_raw(&[1, 0, 0, 0, 200, 0]);
     let fault = pass(&mut a, &mut b).unwrap_err();
     assert_eq!(fault, WireError::Frame(FrameError::UnknownTag(200)));
 }
