@@ -85,12 +85,7 @@ pub fn audit(
     }
     let rows = audit.compare_state(tip.height)?;
     let transactions = audit.transactions;
-    Ok(AuditReport {
-        height: tip.height,
-        tip: tip.hash,
-        transactions,
-        rows,
-    })
+    Ok(AuditReport { height: tip.height, tip: tip.hash, transactions, rows })
 }
 
 struct Audit<'a> {
@@ -118,10 +113,7 @@ impl Audit<'_> {
             .ok_or_else(|| differs(format!("block {hash} is not in the log")))?;
         let block = self.verifier.block(bytes).map_err(rule)?;
         if block.hash() != hash || block.header().prev != self.parent_hash {
-            return Err(differs(format!(
-                "block {} where {hash} should be",
-                block.hash()
-            )));
+            return Err(differs(format!("block {} where {hash} should be", block.hash())));
         }
         context::check_header(self.network, block.header(), &self.parent).map_err(rule)?;
         context::coinbase_height_matches(block.coinbase(), height).map_err(rule)?;
@@ -137,20 +129,16 @@ impl Audit<'_> {
 
     fn execute(&mut self, block: &CheckedBlock, height: u32) -> Result<(), AuditError> {
         let payee = block.coinbase().payee;
-        let context = BlockContext {
-            network: self.network,
-            height,
-            payee,
-        };
-        let delta = self
-            .machine
-            .execute(&self.replay, context, block.transactions())
-            .map_err(|error| match error {
-                ExecuteError::Invalid { position, fault } => {
-                    let error = RuleError::Transaction { position, fault };
-                    AuditError::Rule { height, error }
+        let context = BlockContext { network: self.network, height, payee };
+        let delta =
+            self.machine.execute(&self.replay, context, block.transactions()).map_err(|error| {
+                match error {
+                    ExecuteError::Invalid { position, fault } => {
+                        let error = RuleError::Transaction { position, fault };
+                        AuditError::Rule { height, error }
+                    }
+                    ExecuteError::Store(error) => AuditError::Store(error),
                 }
-                ExecuteError::Store(error) => AuditError::Store(error),
             })?;
         context::state_root_matches(block.coinbase(), &delta)
             .map_err(|error| AuditError::Rule { height, error })?;
@@ -171,12 +159,8 @@ impl Audit<'_> {
         let mut from = Vec::new();
         let mut rows = 0;
         loop {
-            let range = Range {
-                from: &from,
-                to: &[0xff; 300],
-                order: Order::Ascending,
-                limit: PAGE,
-            };
+            let range =
+                Range { from: &from, to: &[0xff; 300], order: Order::Ascending, limit: PAGE };
             let page = self.archive.range(range)?;
             for (key, value) in &page {
                 if expected.next() != Some((key, value)) {

@@ -71,10 +71,7 @@ impl Coinbase {
     /// # Panics
     /// When the tag is longer than [`MAX_TAG_BYTES`].
     pub fn parts(&self) -> CoinbaseParts {
-        assert!(
-            self.tag.len() <= MAX_TAG_BYTES,
-            "the maker of a coinbase keeps its tag short"
-        );
+        assert!(self.tag.len() <= MAX_TAG_BYTES, "the maker of a coinbase keeps its tag short");
         let script_len = SCRIPT_HEAD_BYTES + EXTRANONCE_BYTES + self.tag.len();
         let mut prefix = COINBASE_HEAD.to_vec();
         prefix.push(u8::try_from(script_len).expect("asserted to be at most 100"));
@@ -96,12 +93,7 @@ impl Coinbase {
     /// The coinbase's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let parts = self.parts();
-        [
-            &parts.prefix[..],
-            &self.extranonce.to_le_bytes(),
-            &parts.suffix,
-        ]
-        .concat()
+        [&parts.prefix[..], &self.extranonce.to_le_bytes(), &parts.suffix].concat()
     }
 
     /// Double SHA-256 of the bytes: leaf 0 of the merkle tree.
@@ -131,21 +123,10 @@ impl Coinbase {
         let payee = PublicKey(array(bytes(input, 32)?));
         let state_root = array(bytes(input, 32)?);
         bytes(input, 4)?;
-        let coinbase = Coinbase {
-            height,
-            extranonce,
-            tag,
-            value,
-            payee,
-            state_root,
-        };
+        let coinbase = Coinbase { height, extranonce, tag, value, payee, state_root };
         // Every fixed byte is checked at once: what decodes must re-encode to the same bytes.
         let used = start.len() - input.len();
-        if coinbase.encode() == start[..used] {
-            Ok(coinbase)
-        } else {
-            Err(fail)
-        }
+        if coinbase.encode() == start[..used] { Ok(coinbase) } else { Err(fail) }
     }
 }
 
@@ -188,11 +169,7 @@ pub struct Block {
 impl Block {
     /// The bytes that are sent and stored.
     pub fn encode(&self) -> Vec<u8> {
-        encode(
-            &self.header,
-            &self.coinbase,
-            self.transactions.iter().map(|tx| tx.bytes()),
-        )
+        encode(&self.header, &self.coinbase, self.transactions.iter().map(|tx| tx.bytes()))
     }
 
     /// Reads exactly one block.
@@ -219,22 +196,13 @@ impl Block {
         if !input.is_empty() {
             return Err(BlockDecodeError::Trailing(input.len()));
         }
-        Ok(Block {
-            header,
-            coinbase,
-            transactions,
-        })
+        Ok(Block { header, coinbase, transactions })
     }
 
     /// The transaction ids, coinbase first.
     pub fn txids(&self) -> Vec<Hash> {
-        let others = self
-            .transactions
-            .iter()
-            .map(|transaction| transaction.txid());
-        std::iter::once(self.coinbase.txid())
-            .chain(others)
-            .collect()
+        let others = self.transactions.iter().map(|transaction| transaction.txid());
+        std::iter::once(self.coinbase.txid()).chain(others).collect()
     }
 }
 
@@ -322,19 +290,12 @@ fn put_compact_size(out: &mut Vec<u8>, count: usize) {
 /// Reads a CompactSize below 2^32; `None` if cut short or not the shortest form.
 fn take_compact_size(input: &mut &[u8]) -> Option<usize> {
     let (value, least) = match take_bytes(input, 1)?[0] {
-        0xfd => (
-            u32::from(u16::from_le_bytes(array(take_bytes(input, 2)?))),
-            0xfd,
-        ),
+        0xfd => (u32::from(u16::from_le_bytes(array(take_bytes(input, 2)?))), 0xfd),
         0xfe => (u32::from_le_bytes(array(take_bytes(input, 4)?)), 0x1_0000),
         0xff => return None,
         small => (u32::from(small), 0),
     };
-    if value < least {
-        None
-    } else {
-        usize::try_from(value).ok()
-    }
+    if value < least { None } else { usize::try_from(value).ok() }
 }
 
 #[cfg(test)]

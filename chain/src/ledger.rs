@@ -57,9 +57,7 @@ impl Time {
 
     /// So much later.
     pub fn plus_ms(self, ms: u64) -> Time {
-        Time {
-            unix_ms: self.unix_ms + ms,
-        }
+        Time { unix_ms: self.unix_ms + ms }
     }
 }
 
@@ -92,8 +90,6 @@ pub struct Ledger<S> {
     mining: Option<Mining>,
     senders: BTreeMap<Hash, PeerId>,
     fresh: VecDeque<CheckedBlock>,
-    /// Bodies in the log whose headers are not in the tree (their parents are missing).
-    detached: BTreeMap<Hash, Vec<CheckedBlock>>,
     outbox: VecDeque<Output>,
 }
 
@@ -113,10 +109,7 @@ impl<S: Store> Ledger<S> {
         match input {
             Input::Headers { from, headers } => self.headers(now, from, &headers),
             Input::Block { from, block } => self.block(now, from, block)?,
-            Input::Transaction {
-                source,
-                transaction,
-            } => {
+            Input::Transaction { source, transaction } => {
                 self.transaction(source, transaction)?;
             }
             Input::Write { request, draft } => self.write(request, draft)?,
@@ -159,6 +152,15 @@ impl<S: Store> Ledger<S> {
     }
 
     fn headers(&mut self, now: Time, from: PeerId, headers: &[CheckedHeader]) {
+        let known = self.tree.len();
+        self.add_headers(now, from, headers);
+        // Also when one was refused: those before it are in the tree.
+        if self.tree.len() > known {
+            self.say_wanted();
+        }
+    }
+
+    fn add_headers(&mut self, now: Time, from: PeerId, headers: &[CheckedHeader]) {
         let mut new = 0;
         let mut last = None;
         for header in headers {
@@ -184,19 +186,14 @@ impl<S: Store> Ledger<S> {
             work: self.tree.work(last),
         };
         self.judge(from, verdict);
-        if new > 0 {
-            self.say_wanted();
-        }
     }
 
     fn judge(&mut self, from: PeerId, verdict: HeadersVerdict) {
-        self.outbox
-            .push_back(Output::HeadersJudged { from, verdict });
+        self.outbox.push_back(Output::HeadersJudged { from, verdict });
     }
 
     fn say_wanted(&mut self) {
-        self.outbox
-            .push_back(Output::Wanted(self.tree.missing(WANTED_WINDOW)));
+        self.outbox.push_back(Output::Wanted(self.tree.missing(WANTED_WINDOW)));
     }
 
     /// Adds a header to the tree; `None` when its parent is unknown.
@@ -207,9 +204,7 @@ impl<S: Store> Ledger<S> {
     ) -> Result<Option<Added>, RuleError> {
         if let Some(id) = self.tree.find(&header.hash()) {
             if self.tree.is_invalid(id) {
-                return Err(RuleError::InvalidAncestor {
-                    hash: header.hash(),
-                });
+                return Err(RuleError::InvalidAncestor { hash: header.hash() });
             }
             return Ok(Some(Added::Known(id)));
         }
@@ -217,9 +212,7 @@ impl<S: Store> Ledger<S> {
             return Ok(None);
         };
         if self.tree.is_invalid(parent) {
-            return Err(RuleError::InvalidAncestor {
-                hash: header.hash(),
-            });
+            return Err(RuleError::InvalidAncestor { hash: header.hash() });
         }
         let facts = self.tree.parent_facts(parent);
         context::check_header(&self.network, header.header(), &facts)?;
@@ -264,11 +257,15 @@ impl<S: Store> Ledger<S> {
         }
         self.store.append(&block)?;
         self.tree.body_arrived(id);
+        self.keep_fresh(block);
+        Ok(Ok(()))
+    }
+
+    fn keep_fresh(&mut self, block: CheckedBlock) {
         self.fresh.push_back(block);
         while self.fresh.len() > MAX_FRESH {
             self.fresh.pop_front();
         }
-        Ok(Ok(()))
     }
 
     fn body_fits(&self, id: NodeId, block: &CheckedBlock) -> Result<(), RuleError> {
@@ -298,8 +295,7 @@ impl<S: Store> Ledger<S> {
             return Ok(());
         }
         self.follow_in_pool(&moves)?;
-        self.outbox
-            .push_back(Output::TipChanged(Arc::new(self.tip_change(moves))));
+        self.outbox.push_back(Output::TipChanged(Arc::new(self.tip_change(moves))));
         self.say_wanted();
         self.compact_kept_if_long()?;
         self.mark_job_outdated();
@@ -312,15 +308,8 @@ impl<S: Store> Ledger<S> {
         let parent = self.tree.parent(id).expect("genesis is never disconnected");
         self.tree.set_tip(parent);
         // A block connected and taken off again within one run was never seen outside.
-        if moves
-            .connected
-            .pop_if(|last| last.block.hash() == block.hash())
-            .is_none()
-        {
-            moves.reverted.push(RevertedBlock {
-                block,
-                height: self.tree.point(id).height,
-            });
+        if moves.connected.pop_if(|last| last.block.hash() == block.hash()).is_none() {
+            moves.reverted.push(RevertedBlock { block, height: self.tree.point(id).height });
         }
         Ok(())
     }
@@ -347,17 +336,9 @@ impl<S: Store> Ledger<S> {
         self.store.connect(block, height, &delta)?;
         self.tree.set_tip(id);
         // Back on a block that was just taken off: for the outside it never left.
-        if moves
-            .reverted
-            .pop_if(|last| last.block.hash() == block.hash())
-            .is_none()
-        {
+        if moves.reverted.pop_if(|last| last.block.hash() == block.hash()).is_none() {
             let (block, outcomes) = (block.clone(), delta.outcomes);
-            moves.connected.push(ConnectedBlock {
-                block,
-                height,
-                outcomes,
-            });
+            moves.connected.push(ConnectedBlock { block, height, outcomes });
         }
         Ok(true)
     }
@@ -368,15 +349,8 @@ impl<S: Store> Ledger<S> {
         height: u32,
     ) -> Result<Result<Delta, RuleError>, StoreError> {
         let payee = block.coinbase().payee;
-        let context = BlockContext {
-            network: &self.network,
-            height,
-            payee,
-        };
-        match self
-            .machine
-            .execute(&self.store, context, block.transactions())
-        {
+        let context = BlockContext { network: &self.network, height, payee };
+        match self.machine.execute(&self.store, context, block.transactions()) {
             Ok(delta) => {
                 let checked = context::state_root_matches(block.coinbase(), &delta);
                 Ok(checked.map(|()| delta))
@@ -405,10 +379,7 @@ impl<S: Store> Ledger<S> {
         if let Some(block) = self.fresh.iter().find(|block| block.hash() == hash) {
             return Ok(block.clone());
         }
-        let bytes = self
-            .store
-            .block_bytes(&hash)?
-            .expect("the tree says its body is stored");
+        let bytes = self.store.block_bytes(&hash)?.expect("the tree says its body is stored");
         Ok(isolation::reread_block(bytes).expect("the log's checksums vouch for its blocks"))
     }
 

@@ -29,12 +29,7 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> PoolLimits {
-        PoolLimits {
-            bytes: 64 * 1024 * 1024,
-            per_account: 16_384,
-            gap: 256,
-            remembered: 65_536,
-        }
+        PoolLimits { bytes: 64 * 1024 * 1024, per_account: 16_384, gap: 256, remembered: 65_536 }
     }
 }
 
@@ -227,16 +222,17 @@ impl Mempool {
 
     /// Transactions of an account.
     pub fn count_of(&self, signer: &PublicKey) -> usize {
-        self.queues
-            .get(signer)
-            .map_or(0, |queue| queue.by_sequence.len())
+        self.queues.get(signer).map_or(0, |queue| queue.by_sequence.len())
     }
 
     /// The sequence a new transaction of the account should have.
     pub fn next_sequence(&self, signer: &PublicKey, account: Account) -> u64 {
-        self.queues
-            .get(signer)
-            .map_or(account.sequence, Queue::first_missing)
+        self.queues.get(signer).map_or(account.sequence, Queue::first_missing)
+    }
+
+    /// Accounts that have fees to pay for what waits.
+    pub fn paying(&self) -> impl Iterator<Item = PublicKey> {
+        self.queues.iter().filter(|(_, queue)| queue.fees > 0).map(|(signer, _)| *signer)
     }
 
     /// Takes a transaction in. `account` is its signer's as of the tip. Returns those that had
@@ -278,11 +274,8 @@ impl Mempool {
             return gone;
         };
         queue.account = account;
-        let stale: Vec<Hash> = queue
-            .by_sequence
-            .range(..account.sequence)
-            .map(|(_, txid)| *txid)
-            .collect();
+        let stale: Vec<Hash> =
+            queue.by_sequence.range(..account.sequence).map(|(_, txid)| *txid).collect();
         for txid in stale {
             self.drop(&txid, DropReason::Superseded, &mut gone);
         }
@@ -313,11 +306,7 @@ impl Mempool {
             let txid = queue.by_sequence.get(&sequence)?;
             Some((self.entries[txid].rank, *txid))
         };
-        heads.extend(
-            self.queues
-                .values()
-                .filter_map(|queue| ready(queue, queue.account.sequence)),
-        );
+        heads.extend(self.queues.values().filter_map(|queue| ready(queue, queue.account.sequence)));
         let mut selected = Vec::new();
         while let Some((_, txid)) = heads.pop() {
             let transaction = &self.entries[&txid].transaction;
@@ -346,22 +335,13 @@ impl Mempool {
         }
         let expires_at = transaction.expires_at;
         if expires_at != 0 && expires_at < next_height {
-            return Err(Refusal::Expired {
-                expires_at,
-                next_height,
-            });
+            return Err(Refusal::Expired { expires_at, next_height });
         }
         let got = transaction.sequence;
         if got < account.sequence {
-            return Err(Refusal::Stale {
-                got,
-                next: account.sequence,
-            });
+            return Err(Refusal::Stale { got, next: account.sequence });
         }
-        let empty = Queue {
-            account,
-            ..Queue::default()
-        };
+        let empty = Queue { account, ..Queue::default() };
         let queue = self.queues.get(&transaction.signer).unwrap_or(&empty);
         let next = queue.first_missing();
         if got.saturating_sub(next) > self.limits.gap {
@@ -377,16 +357,11 @@ impl Mempool {
                 return Err(Refusal::Underpriced { replaced, least });
             }
         } else if queue.by_sequence.len() >= self.limits.per_account {
-            return Err(Refusal::AccountFull {
-                limit: self.limits.per_account,
-            });
+            return Err(Refusal::AccountFull { limit: self.limits.per_account });
         }
         let fees = (queue.fees - replaced_fee).saturating_add(transaction.fee);
         if fees > account.balance {
-            return Err(Refusal::CannotPayFees {
-                fees,
-                balance: account.balance,
-            });
+            return Err(Refusal::CannotPayFees { fees, balance: account.balance });
         }
         Ok(replaced)
     }
@@ -417,11 +392,7 @@ impl Mempool {
                 victims.push(*txid);
             }
         }
-        if excess == 0 {
-            Ok(victims)
-        } else {
-            Err(Refusal::Full)
-        }
+        if excess == 0 { Ok(victims) } else { Err(Refusal::Full) }
     }
 
     fn insert(&mut self, transaction: CheckedTransaction, rank: Rank, account: Account) {
@@ -449,10 +420,7 @@ impl Mempool {
         let old_end = self.end_of(&signer);
         self.bytes -= transaction.bytes().len();
         self.expiring.remove(&(transaction.expires_at, *txid));
-        let queue = self
-            .queues
-            .get_mut(&signer)
-            .expect("every entry is in its queue");
+        let queue = self.queues.get_mut(&signer).expect("every entry is in its queue");
         queue.by_sequence.remove(&transaction.sequence);
         queue.fees -= transaction.fee;
         if queue.by_sequence.is_empty() {

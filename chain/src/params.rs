@@ -96,6 +96,9 @@ pub enum Mining {
     OnDemand,
 }
 
+/// Most seeds a network file may name.
+pub const MAX_SEEDS: usize = 64;
+
 /// A network: every parameter two nodes must agree on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,6 +119,10 @@ pub struct Network {
     pub default_policy: KeyPolicy,
     /// When miners work.
     pub mining: Mining,
+    /// Peers to begin with, `host:port`. The one thing here that two nodes need not agree on:
+    /// the genesis hash does not commit to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<String>,
     /// The target rule.
     pub retarget: Retarget,
     /// Coin creation.
@@ -183,15 +190,14 @@ impl Network {
             future_limit_s: 120,
             default_policy: KeyPolicy::Owned,
             mining: Mining::Continuous,
-            retarget: Retarget::Asert {
-                half_life_s: 60 * HALF_LIFE_INTERVALS,
-            },
+            retarget: Retarget::Asert { half_life_s: 60 * HALF_LIFE_INTERVALS },
             subsidy: Subsidy {
                 initial: 50 * COIN,
                 halving_blocks: 2_102_400, // four years of minutes
                 maturity_blocks: 100,
             },
             limits: STANDARD_LIMITS,
+            seeds: Vec::new(),
         }
     }
 
@@ -216,11 +222,7 @@ impl Network {
             default_policy: KeyPolicy::Open,
             mining: Mining::OnDemand,
             retarget: Retarget::Fixed,
-            subsidy: Subsidy {
-                initial: 50 * COIN,
-                halving_blocks: 0,
-                maturity_blocks: 0,
-            },
+            subsidy: Subsidy { initial: 50 * COIN, halving_blocks: 0, maturity_blocks: 0 },
             ..Network::main()
         }
     }
@@ -242,11 +244,7 @@ impl Network {
 
     fn validate(&self) -> Result<(), NetworkError> {
         let valid = |holds: bool, name, reason| {
-            if holds {
-                Ok(())
-            } else {
-                Err(NetworkError::Invalid { name, reason })
-            }
+            if holds { Ok(()) } else { Err(NetworkError::Invalid { name, reason }) }
         };
         let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         let limits = &self.limits;
@@ -255,24 +253,13 @@ impl Network {
             "name",
             "1 to 32 of a-z, 0-9 and -",
         )?;
-        valid(
-            !BUILT_IN.contains(&self.name.as_str()),
-            "name",
-            "not that of a built-in network",
-        )?;
-        valid(
-            self.target_interval_s > 0,
-            "target_interval_s",
-            "at least 1",
-        )?;
-        valid(
-            self.start_bits.decode().is_ok(),
-            "start_bits",
-            "a canonical compact target",
-        )?;
+        valid(!BUILT_IN.contains(&self.name.as_str()), "name", "not that of a built-in network")?;
+        valid(self.target_interval_s > 0, "target_interval_s", "at least 1")?;
+        valid(self.start_bits.decode().is_ok(), "start_bits", "a canonical compact target")?;
         if let Retarget::Asert { half_life_s } = self.retarget {
             valid(half_life_s > 0, "retarget.half_life_s", "at least 1")?;
         }
+        valid(self.seeds.len() <= MAX_SEEDS, "seeds", "at most 64")?;
         valid(self.future_limit_s > 0, "future_limit_s", "at least 1")?;
         valid(limits.operations > 0, "limits.operations", "at least 1")?;
         valid(limits.value_bytes > 0, "limits.value_bytes", "at least 1")?;
@@ -303,18 +290,8 @@ impl Network {
             Retarget::Asert { half_life_s } => half_life_s,
         };
         (
-            (
-                &self.name,
-                self.genesis_time,
-                self.target_interval_s,
-                self.start_bits,
-            ),
-            (
-                self.min_fee_per_byte,
-                self.future_limit_s,
-                self.default_policy,
-                self.mining,
-            ),
+            (&self.name, self.genesis_time, self.target_interval_s, self.start_bits),
+            (self.min_fee_per_byte, self.future_limit_s, self.default_policy, self.mining),
             (half_life_s, self.subsidy, self.limits),
         )
     }
@@ -337,11 +314,7 @@ impl Network {
             bits: self.start_bits,
             nonce: 0,
         };
-        Block {
-            header,
-            coinbase,
-            transactions: Vec::new(),
-        }
+        Block { header, coinbase, transactions: Vec::new() }
     }
 
     /// The genesis block's hash: the network's name on the wire and in signatures.
@@ -351,8 +324,7 @@ impl Network {
 
     /// Least fee of a transaction of so many bytes.
     pub fn min_fee(&self, transaction_bytes: usize) -> u64 {
-        self.min_fee_per_byte
-            .saturating_mul(transaction_bytes as u64)
+        self.min_fee_per_byte.saturating_mul(transaction_bytes as u64)
     }
 }
 
@@ -366,10 +338,7 @@ mod tests {
             .iter()
             .map(|name| {
                 let network = Network::built_in(name).unwrap();
-                let custom = Network {
-                    name: format!("x-{name}"),
-                    ..network.clone()
-                };
+                let custom = Network { name: format!("x-{name}"), ..network.clone() };
                 custom.validate().unwrap();
                 network.genesis_hash()
             })
@@ -410,57 +379,32 @@ mod tests {
 
     #[test]
     fn subsidy_halves_and_ends() {
-        let subsidy = Subsidy {
-            initial: 8,
-            halving_blocks: 10,
-            maturity_blocks: 0,
-        };
+        let subsidy = Subsidy { initial: 8, halving_blocks: 10, maturity_blocks: 0 };
         let at = |height| subsidy.at(height);
-        assert_eq!(
-            (at(0), at(1), at(9), at(10), at(20), at(30), at(40)),
-            (0, 8, 8, 4, 2, 1, 0)
-        );
+        assert_eq!((at(0), at(1), at(9), at(10), at(20), at(30), at(40)), (0, 8, 8, 4, 2, 1, 0));
         assert_eq!(at(u32::MAX), 0);
-        let constant = Subsidy {
-            halving_blocks: 0,
-            ..subsidy
-        };
+        let constant = Subsidy { halving_blocks: 0, ..subsidy };
         assert_eq!(constant.at(u32::MAX), 8);
     }
 
     #[test]
     fn impossible_networks_are_refused_by_name() {
-        let text = Network {
-            name: "mine".to_string(),
-            ..Network::dev()
-        }
-        .to_toml();
+        let text = Network { name: "mine".to_string(), ..Network::dev() }.to_toml();
         for (from, to, name) in [
             ("name = \"mine\"", "name = \"Mine\"", "name"),
             ("name = \"mine\"", "name = \"main\"", "name"),
-            (
-                "target_interval_s = 1",
-                "target_interval_s = 0",
-                "target_interval_s",
-            ),
-            (
-                "block_bytes = 2097152",
-                "block_bytes = 8388608",
-                "limits.block_bytes",
-            ),
-            (
-                "block_bytes = 2097152",
-                "block_bytes = 1000",
-                "limits.block_bytes",
-            ),
+            ("target_interval_s = 1", "target_interval_s = 0", "target_interval_s"),
+            ("block_bytes = 2097152", "block_bytes = 8388608", "limits.block_bytes"),
+            ("block_bytes = 2097152", "block_bytes = 1000", "limits.block_bytes"),
         ] {
             let error = Network::from_toml(&text.replacen(from, to, 1)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
+        let seeds = "seeds = [\"seed.example:7400\"]\n";
+        let seeded = Network::from_toml(&format!("{seeds}{text}")).unwrap();
+        assert_eq!(seeded.genesis_hash(), Network::from_toml(&text).unwrap().genesis_hash());
+        assert!(seeded.to_toml().contains(seeds.trim_end()));
         let unknown = format!("typo = 1\n{text}");
-        assert!(matches!(
-            Network::from_toml(&unknown),
-            Err(NetworkError::Parse(_))
-        ));
+        assert!(matches!(Network::from_toml(&unknown), Err(NetworkError::Parse(_))));
     }
 }

@@ -51,24 +51,15 @@ impl Template {
         pool: &Mempool,
         job_id: u64,
     ) -> Result<Template, StoreError> {
-        let Base {
-            network, parent, ..
-        } = base;
+        let Base { network, parent, .. } = base;
         let height = parent.height + 1;
         let room = network.limits.block_bytes as usize - RESERVED_BYTES;
         let mut candidates = pool.select(room);
         candidates.truncate(payable(network.subsidy.at(height), &candidates));
-        let context = BlockContext {
-            network,
-            height,
-            payee: base.payee,
-        };
+        let context = BlockContext { network, height, payee: base.payee };
         let filled = base.machine.fill(base.view, context, &candidates)?;
-        let transactions: Vec<CheckedTransaction> = filled
-            .chosen
-            .iter()
-            .map(|&at| candidates[at].clone())
-            .collect();
+        let transactions: Vec<CheckedTransaction> =
+            filled.chosen.iter().map(|&at| candidates[at].clone()).collect();
         let coinbase = Coinbase {
             height,
             extranonce: 0,
@@ -79,12 +70,7 @@ impl Template {
             state_root: filled.delta.state_root,
         };
         let job = Arc::new(job(base, &coinbase, &transactions, job_id));
-        Ok(Template {
-            job,
-            coinbase,
-            transactions,
-            delta: filled.delta,
-        })
+        Ok(Template { job, coinbase, transactions, delta: filled.delta })
     }
 
     /// The block a solution makes of this template.
@@ -97,10 +83,7 @@ impl Template {
         solution: &Solution,
     ) -> Result<CheckedBlock, RuleError> {
         let bytes: [u8; HEADER_BYTES] = self.job.header(solution);
-        let coinbase = Coinbase {
-            extranonce: solution.extranonce,
-            ..self.coinbase.clone()
-        };
+        let coinbase = Coinbase { extranonce: solution.extranonce, ..self.coinbase.clone() };
         let header = Header::decode(&bytes);
         isolation::check_own_block(network, header, coinbase, self.transactions.clone())
     }
@@ -116,17 +99,9 @@ fn payable(subsidy: u64, candidates: &[CheckedTransaction]) -> usize {
 }
 
 fn job(base: &Base<'_>, coinbase: &Coinbase, others: &[CheckedTransaction], id: u64) -> Job {
-    let Base {
-        network,
-        parent,
-        parent_hash,
-        ..
-    } = base;
+    let Base { network, parent, parent_hash, .. } = base;
     let parts = coinbase.parts();
-    let txids: Vec<Hash> = others
-        .iter()
-        .map(|transaction| transaction.txid())
-        .collect();
+    let txids: Vec<Hash> = others.iter().map(|transaction| transaction.txid()).collect();
     let bits = required_bits(network, parent.height, parent.time);
     let now = u32::try_from(base.now_s).unwrap_or(u32::MAX);
     let time = now.max(parent.median_time().saturating_add(1));
@@ -141,9 +116,7 @@ fn job(base: &Base<'_>, coinbase: &Coinbase, others: &[CheckedTransaction], id: 
         time,
         time_max: time.saturating_add(TIME_ROLL_S).min(latest).max(time),
         bits,
-        target: bits
-            .decode()
-            .expect("the retarget rule gives canonical bits"),
+        target: bits.decode().expect("the retarget rule gives canonical bits"),
         extranonce_start: 0,
         version_mask: VERSION_ROLL_MASK,
     }

@@ -18,8 +18,12 @@ use crate::store::ChainPoint;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeId(usize);
 
-/// Position in the order of arrival of bodies: ties in work go to the smaller.
+/// Position in the order of arrival of bodies.
 type Arrival = u64;
+
+/// Best last: most work, then completed first, then arrived first. A node is completed by the
+/// arrival of its own body or of an ancestor's, so this order is that of the log of bodies.
+type Rank = (Work, Reverse<(Arrival, Arrival)>);
 
 #[derive(Clone, Debug)]
 struct Node {
@@ -30,8 +34,16 @@ struct Node {
     children: Vec<NodeId>,
     work: Work,
     body: Option<Arrival>,
-    complete: bool,
+    /// Arrival of the last body of its chain, once all are there.
+    completed: Option<Arrival>,
     invalid: bool,
+}
+
+impl Node {
+    /// `None` while it is not complete.
+    fn rank(&self) -> Option<Rank> {
+        Some((self.work, Reverse((self.completed?, self.body?))))
+    }
 }
 
 /// The way from one tip to another.
@@ -48,8 +60,8 @@ pub struct Path {
 pub struct HeaderTree {
     nodes: Vec<Node>,
     by_hash: BTreeMap<Hash, NodeId>,
-    /// Complete and valid nodes, worst first: least work, then latest arrival.
-    candidates: BTreeSet<(Work, Reverse<Arrival>, NodeId)>,
+    /// Complete and valid nodes, worst first.
+    candidates: BTreeSet<(Rank, NodeId)>,
     /// The best header chain by height, genesis first.
     best: Vec<NodeId>,
     tip: NodeId,
@@ -87,13 +99,13 @@ impl HeaderTree {
             children: Vec::new(),
             work,
             body: Some(0),
-            complete: true,
+            completed: Some(0),
             invalid: false,
         };
         HeaderTree {
             by_hash: BTreeMap::from([(node.hash, root)]),
             nodes: vec![node],
-            candidates: BTreeSet::from([(work, Reverse(0), root)]),
+            candidates: BTreeSet::from([((work, Reverse((0, 0))), root)]),
             best: vec![root],
             tip: root,
             arrivals: 1,
@@ -132,7 +144,7 @@ impl HeaderTree {
             children: Vec::new(),
             work: above.work + work_of(header),
             body: None,
-            complete: false,
+            completed: None,
             invalid: above.invalid,
         };
         let better = !node.invalid && node.work > self.nodes[self.best_header().0].work;
@@ -149,21 +161,22 @@ impl HeaderTree {
         if self.nodes[id.0].body.is_some() {
             return;
         }
-        self.nodes[id.0].body = Some(self.arrivals);
+        let arrival = self.arrivals;
+        self.nodes[id.0].body = Some(arrival);
         self.arrivals += 1;
         let mut waiting = vec![id];
         while let Some(id) = waiting.pop() {
             let node = &self.nodes[id.0];
             let parent = node.parent.expect("genesis has a body from the start");
-            let Some(arrival) = node.body else { continue };
-            if !self.nodes[parent.0].complete {
+            if node.body.is_none() || self.nodes[parent.0].completed.is_none() {
                 continue;
             }
-            if !node.invalid {
-                self.candidates.insert((node.work, Reverse(arrival), id));
-            }
             waiting.extend(&node.children);
-            self.nodes[id.0].complete = true;
+            let node = &mut self.nodes[id.0];
+            node.completed = Some(arrival);
+            if !node.invalid {
+                self.candidates.extend(node.rank().map(|rank| (rank, id)));
+            }
         }
     }
 
@@ -179,8 +192,8 @@ impl HeaderTree {
             let node = &mut self.nodes[id.0];
             node.invalid = true;
             waiting.extend(&node.children);
-            if let Some(arrival) = node.body {
-                self.candidates.remove(&(node.work, Reverse(arrival), id));
+            if let Some(rank) = node.rank() {
+                self.candidates.remove(&(rank, id));
             }
         }
         if self.nodes[self.best_header().0].invalid {
@@ -200,8 +213,10 @@ impl HeaderTree {
 
     /// The way to a better tip; `None` while the tip is the best.
     pub fn better_path(&self) -> Option<Path> {
-        let &(work, _, target) = self.candidates.last()?;
-        (work > self.nodes[self.tip.0].work).then(|| self.path(self.tip, target))
+        // Not only when its work is greater: a path that ended at an invalid block can have left
+        // the tip on an equal that came later.
+        let &(_, target) = self.candidates.last()?;
+        (target != self.tip).then(|| self.path(self.tip, target))
     }
 
     /// Moves the tip one step: to the parent of the tip, or to a child.
@@ -210,19 +225,13 @@ impl HeaderTree {
     /// When `id` is neither.
     pub fn set_tip(&mut self, id: NodeId) {
         let reverts = self.nodes[self.tip.0].parent == Some(id);
-        assert!(
-            reverts || self.nodes[id.0].parent == Some(self.tip),
-            "the tip moves by one"
-        );
+        assert!(reverts || self.nodes[id.0].parent == Some(self.tip), "the tip moves by one");
         self.tip = id;
     }
 
     /// Puts the tip on any complete node, when a store is opened.
     pub fn restore_tip(&mut self, id: NodeId) {
-        assert!(
-            self.nodes[id.0].complete,
-            "the store's tip has all its bodies"
-        );
+        assert!(self.nodes[id.0].completed.is_some(), "the store's tip has all its bodies");
         self.tip = id;
     }
 
@@ -249,10 +258,7 @@ impl HeaderTree {
     /// A node's height and hash.
     pub fn point(&self, id: NodeId) -> ChainPoint {
         let node = &self.nodes[id.0];
-        ChainPoint {
-            height: node.height,
-            hash: node.hash,
-        }
+        ChainPoint { height: node.height, hash: node.hash }
     }
 
     /// Work of the chain that ends in a node.
@@ -263,16 +269,9 @@ impl HeaderTree {
     /// What the header rules need to know of a parent.
     pub fn parent_facts(&self, id: NodeId) -> ParentFacts {
         let chain = std::iter::successors(Some(id), |&id| self.nodes[id.0].parent);
-        let times = chain
-            .take(MEDIAN_TIME_SPAN)
-            .map(|id| self.nodes[id.0].header.time)
-            .collect();
+        let times = chain.take(MEDIAN_TIME_SPAN).map(|id| self.nodes[id.0].header.time).collect();
         let node = &self.nodes[id.0];
-        ParentFacts {
-            height: node.height,
-            time: node.header.time,
-            times,
-        }
+        ParentFacts { height: node.height, time: node.header.time, times }
     }
 
     /// Blocks of the best header chain whose bodies are missing, lowest first, within a window
@@ -280,9 +279,7 @@ impl HeaderTree {
     pub fn missing(&self, window: usize) -> Vec<ChainPoint> {
         let mut fork = self.tip;
         while self.best.get(self.nodes[fork.0].height as usize) != Some(&fork) {
-            fork = self.nodes[fork.0]
-                .parent
-                .expect("genesis is on the best header chain");
+            fork = self.nodes[fork.0].parent.expect("genesis is on the best header chain");
         }
         self.best[self.nodes[fork.0].height as usize + 1..]
             .iter()
@@ -346,11 +343,7 @@ impl HeaderTree {
 }
 
 fn work_of(header: &Header) -> Work {
-    header
-        .bits
-        .decode()
-        .expect("headers in the tree passed the rules")
-        .work()
+    header.bits.decode().expect("headers in the tree passed the rules").work()
 }
 
 #[cfg(test)]

@@ -64,9 +64,8 @@ impl FromStr for PublicKey {
             return Err(AddressError(format!("prefix {}", checked.hrp())));
         }
         let bytes: Vec<u8> = checked.byte_iter().collect();
-        let key: [u8; 32] = bytes
-            .try_into()
-            .map_err(|_| AddressError("not 32 bytes".to_string()))?;
+        let key: [u8; 32] =
+            bytes.try_into().map_err(|_| AddressError("not 32 bytes".to_string()))?;
         Ok(PublicKey(key))
     }
 }
@@ -127,10 +126,7 @@ impl Unsigned {
         let prefix = postcard::to_stdvec(&self).expect("encoding to memory cannot fail");
         let signature = key.sign(&signing_message(genesis, &prefix));
         let signature = Signature::from_bytes(signature.to_bytes());
-        Transaction::assemble(Fields {
-            unsigned: self,
-            signature,
-        })
+        Transaction::assemble(Fields { unsigned: self, signature })
     }
 
     /// Bytes the signed transaction will have.
@@ -173,11 +169,7 @@ impl Transaction {
     fn assemble(fields: Fields) -> Transaction {
         let bytes = postcard::to_stdvec(&fields).expect("encoding to memory cannot fail");
         let txid = sha256d(&bytes);
-        Transaction {
-            fields,
-            bytes,
-            txid,
-        }
+        Transaction { fields, bytes, txid }
     }
 
     /// Reads exactly one transaction.
@@ -186,11 +178,7 @@ impl Transaction {
     /// When bytes are missing, left over, malformed or not canonical.
     pub fn decode(bytes: &[u8]) -> Result<Transaction, DecodeError> {
         let (transaction, rest) = Transaction::take(bytes)?;
-        if rest.is_empty() {
-            Ok(transaction)
-        } else {
-            Err(DecodeError::Trailing(rest.len()))
-        }
+        if rest.is_empty() { Ok(transaction) } else { Err(DecodeError::Trailing(rest.len())) }
     }
 
     /// Reads one transaction from the front and returns what follows it.

@@ -58,10 +58,7 @@ impl Verifier {
             .map(|bytes| {
                 if bytes.len() > self.network.limits.transaction_bytes as usize {
                     let limit = self.network.limits.transaction_bytes;
-                    return Err(RuleError::TransactionTooLarge {
-                        got: bytes.len(),
-                        limit,
-                    });
+                    return Err(RuleError::TransactionTooLarge { got: bytes.len(), limit });
                 }
                 Ok(Arc::new(Transaction::decode(bytes)?))
             })
@@ -89,9 +86,7 @@ impl Verifier {
     }
 
     fn check(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {
-        list.par_chunks(BATCH)
-            .flat_map_iter(|chunk| self.check_chunk(chunk))
-            .collect()
+        list.par_chunks(BATCH).flat_map_iter(|chunk| self.check_chunk(chunk)).collect()
     }
 
     fn check_chunk(

@@ -31,6 +31,7 @@ pub use transaction::{TransactionArgs, WaitArgs};
 pub use watch::WatchArgs;
 
 /// A command of the admin port.
+#[derive(Debug)]
 pub struct Command {
     /// First word of the line, upper case.
     pub name: &'static str,

@@ -119,9 +119,10 @@ impl NodeConfig {
             threads: threads(mine.as_deref(), &network)?,
             network,
             data,
-            listen: args.listen.or(file.listen).unwrap_or_else(|| {
-                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEERS_PORT).into()
-            }),
+            listen: args
+                .listen
+                .or(file.listen)
+                .unwrap_or_else(|| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEERS_PORT).into()),
             admin: global.admin.or(file.admin).unwrap_or_else(default_admin),
             peers: resolve(&peers)?,
             kernel: miner::kernel::choose(kernel.as_deref())

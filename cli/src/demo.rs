@@ -75,10 +75,12 @@ impl DemoNode {
         let program = std::env::current_exe()
             .map_err(|source| DemoError::System { what: "where this program is", source })?;
         let mut command = Command::new(program);
-        command
-            .args(["node", "--network", "dev", mine, "--data"])
-            .arg(&data)
-            .args(["--listen", &at.unwrap_or(any).to_string(), "--admin", &any.to_string()]);
+        command.args(["node", "--network", "dev", mine, "--data"]).arg(&data).args([
+            "--listen",
+            &at.unwrap_or(any).to_string(),
+            "--admin",
+            &any.to_string(),
+        ]);
         for peer in peers {
             command.args(["--peer", &peer.to_string()]);
         }

@@ -197,12 +197,8 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
     let fresh = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&fresh)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.write_all(bytes)?;
         file.sync_all()?;

@@ -18,7 +18,7 @@ mod joints;
 mod stage;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,14 +102,14 @@ pub enum NodeError {
 ///
 /// # Errors
 /// When it cannot start, or its store or one of its threads fails.
-pub fn run(config: NodeConfig) -> Result<(), NodeError> {
+pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let signals = crew::signals()?;
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 
     // Stores.
     let folder = Folder::open(&config.data)?;
-    let wallet = open_wallet(&config)?;
+    let wallet = open_wallet(config)?;
     let machine: Arc<dyn StateMachine> = Arc::new(KeyValue);
     let payee = config.payee.or(wallet.as_ref().map(Wallet::address));
     let options = LedgerOptions {
@@ -134,16 +134,14 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
 
     // Stages.
     let identity = Identity::from_secret(*folder.identity()?);
-    let mut reactor =
-        Reactor::bind(ReactorConfig::new(config.listen, genesis, identity.clone()))
-            .map_err(|source| listen_error("peers", config.listen, source))?;
-    let peers_address = reactor
-        .peers_address()
+    let mut reactor = Reactor::bind(ReactorConfig::new(config.listen, genesis, identity.clone()))
         .map_err(|source| listen_error("peers", config.listen, source))?;
+    let peers_address =
+        reactor.peers_address().map_err(|source| listen_error("peers", config.listen, source))?;
     let outward = Outward { to_protocol, to_admin, waker: reactor.waker() };
-    let protocol = protocol(&config, &folder, &identity, peers_address)?;
+    let protocol = protocol(config, &folder, &identity, peers_address)?;
     let verifier = Verifier::new(network.clone(), machine, *folder::random()?);
-    let search = start_miners(&config, payee.is_some(), solutions)?;
+    let search = start_miners(config, payee.is_some(), solutions)?;
     let crew = Crew::new(reactor.waker());
     let links = joints::Links {
         work: work.clone(),
@@ -152,20 +150,13 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
         outward: outward.clone(),
         stop: crew.stop_handle(),
     };
-    let (pipeline, admin_joints) = joints::join(links, from_stages, events, search.clone(), &folder);
-    let admin = Admin::new(
-        AdminOptions {
-            network: network.clone(),
-            cookie: folder.new_cookie()?,
-            trust_loopback: network.name == "dev" && config.admin.ip().is_loopback(),
-        },
-        admin_joints,
-    );
+    let (pipeline, admin_joints) =
+        joints::join(links, from_stages, events, search.clone(), &folder);
+    let admin = Admin::new(admin_options(config, &folder)?, admin_joints);
     let admin_address = reactor
         .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
         .map_err(|source| listen_error("administration", config.admin, source))?;
-    let ledger_stage =
-        LedgerStage { ledger, inputs: inputs_out, solutions: solutions_out, search };
+    let ledger_stage = LedgerStage { ledger, inputs: inputs_out, solutions: solutions_out, search };
     let verify_stage = VerifyStage { verifier, network: network.clone(), work: work_out, inputs };
     let reader_stages = archives.into_iter().map(|archive| ReaderStage {
         archive,
@@ -188,7 +179,7 @@ pub fn run(config: NodeConfig) -> Result<(), NodeError> {
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
     drop((work, reads));
 
-    announce(&folder, &config, peers_address, admin_address)?;
+    announce(&folder, config, peers_address, admin_address)?;
     let result = crew.run_until_stopped(&signals);
     folder.forget_session();
     tracing::info!(target: "node", "stopped");
@@ -212,8 +203,11 @@ pub fn open_ledger(
     let bar = crate::terminal::progress_bar("indexing");
     let mut progress = |progress: Progress| {
         // Ten thousandths of the log are fine enough for a bar.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss,
-            reason = "a share is within 0.0 to 1.0")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share is within 0.0 to 1.0"
+        )]
         let position = (progress.share * 10_000.0) as u64;
         bar.set_length(10_000);
         bar.set_position(position);
@@ -246,13 +240,21 @@ fn open_wallet(config: &NodeConfig) -> Result<Option<Wallet>, NodeError> {
     }
 }
 
+fn admin_options(config: &NodeConfig, folder: &Folder) -> Result<AdminOptions, NodeError> {
+    Ok(AdminOptions {
+        network: config.network.clone(),
+        cookie: folder.new_cookie()?,
+        trust_loopback: config.network.name == "dev" && config.admin.ip().is_loopback(),
+    })
+}
+
 fn protocol(
     config: &NodeConfig,
     folder: &Folder,
     identity: &Identity,
     listening: SocketAddr,
 ) -> Result<Protocol, NodeError> {
-    let book = match folder.read_book().map(|bytes| AddressBook::decode(&bytes)) {
+    let mut book = match folder.read_book().map(|bytes| AddressBook::decode(&bytes)) {
         None => AddressBook::default(),
         Some(Ok(book)) => book,
         Some(Err(error)) => {
@@ -262,6 +264,17 @@ fn protocol(
             AddressBook::default()
         }
     };
+    for seed in &config.network.seeds {
+        match seed.to_socket_addrs() {
+            Ok(addresses) => {
+                let now = net::Millis(stage::now().unix_ms);
+                addresses.for_each(|address| {
+                    book.heard(address, 0, now);
+                });
+            }
+            Err(error) => tracing::warn!(target: "node", seed, %error, "seed has no address"),
+        }
+    }
     let mut settings = net::Config::new(identity.node_id());
     settings.listen_port = Some(listening.port());
     settings.peers.clone_from(&config.peers);

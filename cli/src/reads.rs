@@ -75,8 +75,7 @@ impl Reader<'_> {
                 self.retrieve_all(key, *limit, *after, *order)
             }
             Read::Scan { prefix, after, limit, values } => {
-                let scan =
-                    Scan { prefix, after: after.as_deref(), limit: *limit, values: *values };
+                let scan = Scan { prefix, after: after.as_deref(), limit: *limit, values: *values };
                 self.query.scan(scan)?.render(self)
             }
             Read::Block(name) => self.block(*name),

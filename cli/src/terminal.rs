@@ -86,7 +86,7 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         answer.and_then(|value| print(&global, &value, human))
     };
     match command {
-        Command::Node(args) => Ok(node::run(NodeConfig::new(&global, args)?)?),
+        Command::Node(args) => Ok(node::run(&NodeConfig::new(&global, args)?)?),
         Command::Put(args) => {
             let file = args.file.as_deref().map(read_file).transpose()?;
             show(request(args.line(file.as_deref())), show::written)

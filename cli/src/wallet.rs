@@ -85,8 +85,7 @@ impl Wallet {
     pub fn open(path: &Path, passphrase: Option<&SecretString>) -> Result<Wallet, WalletError> {
         let bytes = read(path)?;
         let text = if bytes.starts_with(AGE_HEAD) {
-            let passphrase =
-                passphrase.ok_or_else(|| WalletError::Locked(path.to_path_buf()))?;
+            let passphrase = passphrase.ok_or_else(|| WalletError::Locked(path.to_path_buf()))?;
             decrypt(&bytes, passphrase)
                 .ok_or_else(|| WalletError::WrongPassphrase(path.to_path_buf()))?
         } else {

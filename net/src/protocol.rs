@@ -31,10 +31,10 @@ use chain::ledger::PeerId;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::wire::{Hello, KnownAddress, Message, NodeId};
+use crate::wire::{Hello, KnownAddress, Message};
 pub use address::{AddressBook, BookError, MAX_BOOK, is_plausible};
 pub use config::{Config, Timing};
-use dial::{Dialler, Ending, backoff_ms};
+use dial::{Dialler, Ending, Known, backoff_ms};
 use discouraged::Discouraged;
 use gossip::Gossip;
 use handshake::Admission;
@@ -228,11 +228,7 @@ impl Protocol {
             Message::GetAddresses => {
                 self.gossip.asked(id, &self.book, &mut self.rng, &mut self.out);
             }
-            Message::Addresses(list) => {
-                let (book, rng) = (&mut self.book, &mut self.rng);
-                let changed = self.gossip.told(id, &list, now, book, rng, &mut self.out)?;
-                self.save_book.changed |= changed;
-            }
+            Message::Addresses(list) => self.told(id, &list),
         }
         Ok(())
     }
@@ -251,6 +247,15 @@ impl Protocol {
             && let Some(listens_at) = listens_at
         {
             self.heard_of_inbound(id, listens_at);
+        }
+    }
+
+    /// A peer told us of addresses: to be remembered, and passed on if they are news.
+    fn told(&mut self, id: PeerId, list: &[KnownAddress]) {
+        let fresh = self.gossip.told(id, list, self.now, &mut self.book);
+        self.save_book.changed |= !fresh.is_empty();
+        if !fresh.is_empty() && list.len() <= gossip::MAX_RELAYED {
+            self.gossip.relay(id, &fresh, &mut self.rng, &mut self.out);
         }
     }
 
@@ -327,13 +332,9 @@ impl Protocol {
     }
 
     fn dial(&mut self) {
-        let (peers, discouraged, now) = (&self.peers, &self.discouraged, self.now);
-        let skip = |address: &SocketAddr| {
-            discouraged.contains(address.ip(), now)
-                || peers.iter().any(|(_, peer)| peer.listens_at() == Some(*address))
-        };
-        let have = |node: &NodeId| peers.by_node(node).is_some();
-        self.dialler.tick(now, &self.book, &mut self.rng, skip, have, &mut self.out);
+        let (book, peers, discouraged) = (&self.book, &self.peers, &self.discouraged);
+        let known = Known { book, peers, discouraged };
+        self.dialler.tick(self.now, known, &mut self.rng, &mut self.out);
     }
 
     /// Ends a connection from our side.

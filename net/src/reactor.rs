@@ -23,7 +23,7 @@ use mio::{Events, Poll, Token, Waker};
 use crate::protocol::{Input, Millis, Output, PeerInfo, Protocol, Work};
 use crate::wire::Identity;
 use clients::ServicePort;
-use connection::Listener;
+use connection::Door;
 use peers::PeerPort;
 pub use service::{ClientId, Service, ServiceLimits, ServiceOutput};
 use timer::{Clock, wait};
@@ -32,8 +32,9 @@ use timer::{Clock, wait};
 const WAKER: Token = Token(0);
 /// Events taken in one round.
 const EVENTS: usize = 1024;
-/// Inputs taken from the pipeline, and messages from peers, in one round.
-const INPUTS_A_ROUND: usize = 1024;
+/// Inputs taken from the pipeline, and messages from peers, in one round: few, so that services
+/// have their turn every few milliseconds whatever peers do.
+const INPUTS_A_ROUND: usize = 128;
 /// The longest sleep.
 const MAX_WAIT_MS: u64 = 1000;
 /// The sleep while the pipeline is full.
@@ -129,8 +130,8 @@ impl Reactor {
         let poll = Poll::new()?;
         let waker = ReactorWaker(Arc::new(Waker::new(poll.registry(), WAKER)?));
         let mut next_token = WAKER.0 + 1;
-        let peers_token = take_token(&mut next_token);
-        let listener = Listener::bind(config.listen, poll.registry(), peers_token)?;
+        let mut door = Door { registry: poll.registry(), next_token: &mut next_token };
+        let (peers_token, listener) = door.listener(config.listen)?;
         let peers = PeerPort::new(config, listener);
         let clock = Clock::start();
         Ok(Reactor { poll, waker, next_token, clock, peers_token, peers, services: Vec::new() })
@@ -154,8 +155,9 @@ impl Reactor {
         limits: ServiceLimits,
         service: Box<dyn Service>,
     ) -> io::Result<SocketAddr> {
-        let token = take_token(&mut self.next_token);
-        let listener = Listener::bind(listen, self.poll.registry(), token)?;
+        let registry = self.poll.registry();
+        let mut door = Door { registry, next_token: &mut self.next_token };
+        let (token, listener) = door.listener(listen)?;
         let address = listener.address()?;
         self.services.push((token, ServicePort::new(listener, limits, service)));
         Ok(address)
@@ -173,16 +175,9 @@ impl Reactor {
     /// When the system's event queue fails.
     pub fn run(self, protocol: Protocol, pipeline: impl Pipeline) -> io::Result<()> {
         let unsent = VecDeque::new();
-        let mut driver = Driver { reactor: self, protocol, pipeline, unsent };
+        let mut driver = Driver { reactor: self, protocol, pipeline, unsent, lag_ms: 0 };
         driver.run()
     }
-}
-
-/// Takes the next token; tokens are never used twice.
-fn take_token(next: &mut usize) -> Token {
-    let token = Token(*next);
-    *next += 1;
-    token
 }
 
 /// A running reactor.
@@ -192,6 +187,9 @@ struct Driver<P> {
     pipeline: P,
     /// Work the pipeline did not take yet. While there is any, peers are not read.
     unsent: VecDeque<Work>,
+    /// How far the protocol's time is behind the clock: it stands still while peers are not
+    /// read, because what they sent in time must not count as late.
+    lag_ms: u64,
 }
 
 impl<P: Pipeline> Driver<P> {
@@ -203,6 +201,9 @@ impl<P: Pipeline> Driver<P> {
             let max_ms = if busy { 0 } else { wait_ms };
             let now = self.reactor.clock.now();
             self.sleep(&mut events, wait(now, self.wake_at(), max_ms))?;
+            if !self.unsent.is_empty() {
+                self.lag_ms += self.reactor.clock.now() - now;
+            }
         }
         self.stop(&mut events)
     }
@@ -225,7 +226,7 @@ impl<P: Pipeline> Driver<P> {
         let now = self.reactor.clock.now();
         let mut busy = self.take_inputs(now);
         self.reactor.peers.expire(now);
-        if self.protocol.wake_at().is_some_and(|at| now >= at) {
+        if self.protocol_wake_at().is_some_and(|at| now >= at) {
             self.tell(now, Input::Tick);
         }
         self.accept(now);
@@ -249,9 +250,10 @@ impl<P: Pipeline> Driver<P> {
 
     fn accept(&mut self, now: Millis) {
         let Reactor { poll, next_token, peers, services, .. } = &mut self.reactor;
-        peers.accept(poll.registry(), next_token, now);
+        let mut door = Door { registry: poll.registry(), next_token };
+        peers.accept(&mut door, now);
         for (_, service) in services {
-            service.accept(poll.registry(), next_token, now);
+            service.accept(&mut door, now);
         }
     }
 
@@ -290,7 +292,7 @@ impl<P: Pipeline> Driver<P> {
             let peer = peer.0;
             tracing::info!(target: "net", peer, %address, ?direction, %node_id, "connected");
         }
-        self.protocol.handle(now, input);
+        self.protocol.handle(Millis(now.0.saturating_sub(self.lag_ms)), input);
         while let Some(output) = self.protocol.poll() {
             self.obey(now, output);
         }
@@ -299,7 +301,10 @@ impl<P: Pipeline> Driver<P> {
     fn obey(&mut self, now: Millis, output: Output) {
         let Reactor { poll, next_token, peers, .. } = &mut self.reactor;
         match output {
-            Output::Connect(address) => peers.connect(address, poll.registry(), next_token, now),
+            Output::Connect(address) => {
+                let mut door = Door { registry: poll.registry(), next_token };
+                peers.connect(address, &mut door, now);
+            }
             Output::Disconnect { peer, reason } => peers.disconnect(peer, &reason, now),
             Output::Send { peer, message } => peers.send(peer, &message),
             Output::Work(work) => {
@@ -321,9 +326,13 @@ impl<P: Pipeline> Driver<P> {
         }
     }
 
+    fn protocol_wake_at(&self) -> Option<Millis> {
+        self.protocol.wake_at().map(|at| at + self.lag_ms)
+    }
+
     fn wake_at(&self) -> Option<Millis> {
         let services = self.reactor.services.iter().filter_map(|(_, service)| service.wake_at());
-        services.chain(self.reactor.peers.wake_at()).chain(self.protocol.wake_at()).min()
+        services.chain(self.reactor.peers.wake_at()).chain(self.protocol_wake_at()).min()
     }
 
     fn sleep(&mut self, events: &mut Events, duration: Duration) -> io::Result<()> {

@@ -12,12 +12,13 @@ use chain::mempool::PoolLimits;
 use chain::params::{KeyPolicy, MEDIAN_TIME_SPAN, Network, Retarget, Subsidy};
 use chain::rules::context::{ParentFacts, reward};
 use chain::rules::difficulty::required_bits;
+use chain::rules::isolation::{CheckedHeader, check_headers};
 use chain::rules::{isolation, merkle};
 use chain::store::MemoryStore;
 use chain::tx::{CheckedTransaction, PublicKey, SigningKey, TRANSACTION_VERSION, Unsigned};
 use chain::verify::Verifier;
 use chain::{CompactTarget, Hash};
-use kv::{KeyValue, Operation};
+use kv::{Expect, KeyValue, Operation};
 use miner::{Job, Solution};
 
 /// Half of all hashes meet it.
@@ -261,5 +262,87 @@ impl Grower {
         let genesis = self.network.genesis_hash();
         let bytes = transaction.sign(key, &genesis).bytes().to_vec();
         self.verifier.transactions(&[bytes]).remove(0).expect("a valid transaction")
+    }
+}
+
+/// What a node is given from outside.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// Headers, before their bodies.
+    Headers(Vec<CheckedHeader>),
+    /// A block.
+    Block(CheckedBlock),
+    /// A transaction.
+    Transaction(CheckedTransaction),
+}
+
+/// Signers of a [`story`].
+const STORY_SIGNERS: usize = 2;
+
+/// Bodies in a [`story`] come at most so many blocks late.
+const STORY_DELAY: u64 = 4;
+
+/// A node's life: blocks that fork, come late and sometimes are invalid, and loose transactions.
+/// The same seed gives the same story.
+///
+/// # Panics
+/// On networks with fees.
+pub fn story(network: &Network, seed: u64, blocks: u64) -> Vec<Given> {
+    let mut draw = draws(seed);
+    let mut grower = Grower::new(network);
+    let mut ends = vec![(grower.place.clone(), [0_u64; STORY_SIGNERS])];
+    let mut late: Vec<(u64, CheckedBlock)> = Vec::new();
+    let mut given = Vec::new();
+    for number in 0..blocks {
+        let back = match draw(10) {
+            0 => draw(ends.len()),
+            1..=3 => draw(ends.len().min(5)),
+            _ => 0,
+        };
+        let (place, mut sequences) = ends[ends.len() - 1 - back].clone();
+        grower.place = place;
+        let mut transactions = Vec::new();
+        for _ in 0..draw(4) {
+            let signer = draw(STORY_SIGNERS);
+            // Seldom a sequence is left out, which makes the block and its descendants invalid.
+            let sequence = sequences[signer] + u64::from(draw(30) == 0);
+            sequences[signer] = sequence + 1;
+            transactions.push(story_write(&mut grower, signer, sequence, draw(5)));
+        }
+        let block = grower.grow(account(9), &transactions);
+        ends.push((grower.place.clone(), sequences));
+        let headers = check_headers(network, &[*block.header()]).expect("it has work");
+        given.push(Given::Headers(headers));
+        late.push((number + draw(STORY_DELAY as usize) as u64, block));
+        let due = late.extract_if(.., |(due, _)| *due <= number || number + 1 == blocks);
+        given.extend(due.map(|(_, block)| Given::Block(block)));
+        let signer = draw(STORY_SIGNERS);
+        let loose = story_write(&mut grower, signer, sequences[signer] + draw(3) as u64, 5);
+        given.push(Given::Transaction(loose));
+    }
+    given
+}
+
+fn story_write(
+    grower: &mut Grower,
+    signer: usize,
+    sequence: u64,
+    key: usize,
+) -> CheckedTransaction {
+    let signer = signing_key(u8::try_from(signer).expect("few signers"));
+    let (key, value) = ([u8::try_from(key).expect("few keys")], sequence.to_le_bytes());
+    let put = Operation::Put { key: &key, value: &value, expect: Expect::Any, policy: None };
+    grower.sign(&signer, unsigned(&signer, sequence, &[put]))
+}
+
+/// Numbers below what is asked for (xorshift64*).
+fn draws(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed | 1;
+    move |below| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        let high = state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(high).expect("31 bits") % below
     }
 }

@@ -43,6 +43,8 @@ pub struct Setup {
     pub admin: SocketAddr,
     /// `--peer`s.
     pub peers: Vec<SocketAddr>,
+    /// What is logged (`GRAVEN_LOG`).
+    pub log: String,
     /// Further arguments.
     pub more: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl Setup {
             listen: any,
             admin: any,
             peers: Vec::new(),
+            log: "info".to_string(),
             more: Vec::new(),
         }
     }
@@ -67,6 +70,7 @@ impl Setup {
     pub fn command(&self) -> Command {
         let mut command = graven(&self.program);
         command
+            .env("GRAVEN_LOG", &self.log)
             .args(["node", "--network", &self.network, "--data"])
             .arg(&self.data)
             .args([format!("--mine={}", self.threads)])

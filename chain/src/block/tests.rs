@@ -4,14 +4,7 @@ use proptest::prelude::*;
 
 fn coinbase(tag: Vec<u8>, height: u32, extranonce: u64) -> Coinbase {
     let payee = PublicKey([3; 32]);
-    Coinbase {
-        height,
-        extranonce,
-        tag,
-        value: 77,
-        payee,
-        state_root: [0; 32],
-    }
+    Coinbase { height, extranonce, tag, value: 77, payee, state_root: [0; 32] }
 }
 
 proptest! {
@@ -73,10 +66,7 @@ fn a_block_survives_its_bytes_and_no_cut_does() {
         assert!(Block::decode(&bytes[..end]).is_err(), "cut at {end}");
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert_eq!(
-        Block::decode(&longer).unwrap_err(),
-        BlockDecodeError::Trailing(1)
-    );
+    assert_eq!(Block::decode(&longer).unwrap_err(), BlockDecodeError::Trailing(1));
 }
 
 #[test]
@@ -89,8 +79,5 @@ fn a_count_the_bytes_cannot_hold_is_refused_before_allocating() {
     assert_eq!(Block::decode(&none).unwrap_err(), BlockDecodeError::Count);
     let mut overlong = Network::dev().genesis().encode();
     overlong.splice(80..81, [0xfd, 1, 0]);
-    assert_eq!(
-        Block::decode(&overlong).unwrap_err(),
-        BlockDecodeError::Count
-    );
+    assert_eq!(Block::decode(&overlong).unwrap_err(), BlockDecodeError::Count);
 }

@@ -102,11 +102,7 @@ impl<S: Store> Ledger<S> {
         (mining.outdated, mining.pool_changed, mining.due) = (false, false, None);
         let (job_id, payee, forced) =
             (mining.next_job, mining.payee, mining.mine_to >= next_height);
-        let template = if wanted {
-            Some(self.template(now, job_id, payee)?)
-        } else {
-            None
-        };
+        let template = if wanted { Some(self.template(now, job_id, payee)?) } else { None };
         // Transactions can wait in the pool that cannot stand in a block yet.
         let template =
             template.filter(|template| !on_demand || forced || !template.transactions.is_empty());

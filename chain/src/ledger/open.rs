@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use miner::Hash;
+
 use super::mining::Mining;
 use super::{Ledger, LedgerOptions, Output, Time};
-use crate::block::CheckedBlock;
 use crate::mempool::Mempool;
 use crate::rules::{RuleError, context};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredBlock};
 use crate::tree::HeaderTree;
 use crate::verify::Verifier;
 
@@ -27,6 +28,9 @@ pub enum OpenError {
         error: RuleError,
     },
 }
+
+/// Stored blocks whose parents are not in the tree, by those, with their places in the log.
+type Detached = BTreeMap<Hash, Vec<(u64, StoredBlock)>>;
 
 /// How far indexing has come.
 #[derive(Clone, Copy, Debug)]
@@ -65,35 +69,31 @@ impl<S: Store> Ledger<S> {
             mining: options.payee.map(Mining::new),
             senders: BTreeMap::new(),
             fresh: VecDeque::new(),
-            detached: BTreeMap::new(),
             outbox: VecDeque::new(),
         };
-        ledger.load_tree()?;
+        let detached = ledger.load_tree()?;
         ledger.activate(None)?;
-        ledger.index_rest(progress)?;
+        ledger.index_rest(detached, progress)?;
         ledger.restore_kept()?;
-        ledger
-            .outbox
-            .retain(|output| !matches!(output, Output::TipChanged(_)));
+        ledger.outbox.retain(|output| !matches!(output, Output::TipChanged(_)));
         let start = ledger.tip_change(super::Moves::default());
-        ledger
-            .outbox
-            .push_front(Output::TipChanged(Arc::new(start)));
+        ledger.outbox.push_front(Output::TipChanged(Arc::new(start)));
         ledger.say_wanted();
         ledger.refresh_job(now)?;
         Ok(ledger)
     }
 
-    fn load_tree(&mut self) -> Result<(), StoreError> {
+    /// Takes in what is indexed; returns what cannot be reached from genesis.
+    fn load_tree(&mut self) -> Result<Detached, StoreError> {
         let stored = self.store.stored_blocks()?;
         // A body can have arrived before its parent's: headers first, then bodies in order.
-        let mut waiting: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for block in &stored {
-            waiting.entry(block.header.prev).or_default().push(block);
+        let mut detached = Detached::new();
+        for (number, block) in (0..).zip(&stored) {
+            detached.entry(block.header.prev).or_default().push((number, *block));
         }
         let mut reached = vec![self.genesis];
         while let Some(parent) = reached.pop() {
-            for block in waiting.remove(&parent).unwrap_or_default() {
+            for (_, block) in detached.remove(&parent).unwrap_or_default() {
                 self.tree.add(&block.header, block.hash);
                 reached.push(block.hash);
             }
@@ -108,69 +108,73 @@ impl<S: Store> Ledger<S> {
             }
         }
         let tip = self.store.tip()?;
-        let id = self
-            .tree
-            .find(&tip.hash)
-            .expect("the main chain's blocks are stored blocks");
+        let id = self.tree.find(&tip.hash).expect("the main chain's blocks are stored blocks");
         self.tree.restore_tip(id);
-        Ok(())
+        Ok(detached)
     }
 
     /// Indexes what the log has and the index lacks, in the order of the log, so that the result
     /// is that of the first time.
-    fn index_rest(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), OpenError> {
+    fn index_rest(
+        &mut self,
+        mut detached: Detached,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), OpenError> {
         let mut verifier: Option<Verifier> = None;
+        let indexed = detached.values().flatten().map(|(number, _)| number + 1).max().unwrap_or(0);
         let mut blocks = 0;
         while let Some(bytes) = self.store.next_unindexed()? {
             let verifier = verifier.get_or_insert_with(|| {
                 // Not secret: an own log is no place to forge signatures against.
-                Verifier::new(
-                    self.network.clone(),
-                    Arc::clone(&self.machine),
-                    self.genesis.0,
-                )
+                Verifier::new(self.network.clone(), Arc::clone(&self.machine), self.genesis.0)
             });
             let block = verifier
                 .block(bytes)
-                .map_err(|error| OpenError::InvalidLog {
-                    number: blocks,
-                    error,
-                })?;
+                .map_err(|error| OpenError::InvalidLog { number: blocks, error })?;
             self.store.index_unindexed(&block)?;
-            self.readmit(block).map_err(|error| OpenError::InvalidLog {
-                number: blocks,
-                error,
-            })?;
+            let (hash, header) = (block.hash(), *block.header());
+            self.keep_fresh(block);
+            let stored = StoredBlock { hash, header, invalid: false };
+            self.readmit(indexed + blocks, stored, &mut detached)?
+                .map_err(|error| OpenError::InvalidLog { number: blocks, error })?;
             self.activate(None)?;
             blocks += 1;
             let height = self.tree.point(self.tree.tip()).height;
-            progress(Progress {
-                blocks,
-                share: self.store.indexed_share(),
-                height,
-            });
+            progress(Progress { blocks, share: self.store.indexed_share(), height });
         }
         Ok(())
     }
 
     /// Adds a block of the log to the tree, as soon as its parent is there.
-    fn readmit(&mut self, block: CheckedBlock) -> Result<(), RuleError> {
-        let mut ready = vec![block];
-        while let Some(block) = ready.pop() {
-            let header = *block.header();
-            let Some(parent) = self.tree.find(&header.prev) else {
-                self.detached.entry(header.prev).or_default().push(block);
+    fn readmit(
+        &mut self,
+        number: u64,
+        block: StoredBlock,
+        detached: &mut Detached,
+    ) -> Result<Result<(), RuleError>, StoreError> {
+        let mut ready = vec![(number, block)];
+        let mut attached = Vec::new();
+        while let Some((number, block)) = ready.pop() {
+            let Some(parent) = self.tree.find(&block.header.prev) else {
+                detached.entry(block.header.prev).or_default().push((number, block));
                 continue;
             };
-            context::check_header(&self.network, &header, &self.tree.parent_facts(parent))?;
-            let added = self
-                .tree
-                .add(&header, block.hash())
-                .expect("the parent is there");
-            self.body_fits(added.id(), &block)?;
-            self.tree.body_arrived(added.id());
-            ready.extend(self.detached.remove(&block.hash()).unwrap_or_default());
+            let facts = self.tree.parent_facts(parent);
+            if let Err(error) = context::check_header(&self.network, &block.header, &facts) {
+                return Ok(Err(error));
+            }
+            let added = self.tree.add(&block.header, block.hash).expect("the parent is there");
+            if let Err(error) = self.body_fits(added.id(), &self.read(added.id())?) {
+                return Ok(Err(error));
+            }
+            attached.push((number, added.id()));
+            ready.extend(detached.remove(&block.hash).unwrap_or_default());
         }
-        Ok(())
+        // In the order of the log, so that ties are decided as they were the first time.
+        attached.sort_unstable();
+        for (_, id) in attached {
+            self.tree.body_arrived(id);
+        }
+        Ok(Ok(()))
     }
 }

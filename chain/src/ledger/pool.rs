@@ -26,11 +26,7 @@ impl<S: Store> Ledger<S> {
         match (source, self.take_in(&transaction)?) {
             (Source::Peer(from), Ok(())) => self.say_pooled(transaction, Some(from), false),
             (Source::Peer(from), Err(refusal)) => {
-                self.outbox.push_back(Output::Refused {
-                    from,
-                    txid,
-                    refusal,
-                });
+                self.outbox.push_back(Output::Refused { from, txid, refusal });
             }
             (Source::Client(request), Ok(())) => {
                 self.keep(&transaction)?;
@@ -93,11 +89,7 @@ impl<S: Store> Ledger<S> {
     pub(super) fn follow_in_pool(&mut self, moves: &Moves) -> Result<(), StoreError> {
         let blocks = || {
             let connected = moves.connected.iter().map(|connected| &connected.block);
-            moves
-                .reverted
-                .iter()
-                .map(|reverted| &reverted.block)
-                .chain(connected)
+            moves.reverted.iter().map(|reverted| &reverted.block).chain(connected)
         };
         for connected in &moves.connected {
             for transaction in connected.block.transactions() {
@@ -105,9 +97,12 @@ impl<S: Store> Ledger<S> {
                 self.kept.remove(&transaction.txid());
             }
         }
+        // Not only the blocks' signers: whoever lives on a reward or a payment that was reverted
+        // can perhaps no longer pay.
         let signers: BTreeSet<PublicKey> = blocks()
             .flat_map(|block| block.transactions())
             .map(|tx| tx.signer)
+            .chain(self.pool.paying())
             .collect();
         for signer in signers {
             let account = self.account_of(&signer)?;
@@ -166,10 +161,7 @@ impl<S: Store> Ledger<S> {
         let mut waiting: Vec<&CheckedTransaction> =
             self.kept.iter().filter_map(|txid| pool.get(txid)).collect();
         waiting.sort_by_key(|transaction| (transaction.signer, transaction.sequence));
-        let bytes: Vec<&[u8]> = waiting
-            .iter()
-            .map(|transaction| transaction.bytes())
-            .collect();
+        let bytes: Vec<&[u8]> = waiting.iter().map(|transaction| transaction.bytes()).collect();
         self.store.replace_pending(&bytes)?;
         self.kept_records = self.kept.len();
         Ok(())
@@ -178,10 +170,7 @@ impl<S: Store> Ledger<S> {
     fn take_in(&mut self, tx: &CheckedTransaction) -> Result<Result<(), Refusal>, StoreError> {
         let account = self.account_of(&tx.signer)?;
         let next_height = self.next_height();
-        match self
-            .pool
-            .add(&self.network, tx.clone(), account, next_height)
-        {
+        match self.pool.add(&self.network, tx.clone(), account, next_height) {
             Ok(gone) => {
                 self.say_dropped(gone);
                 self.mark_pool_changed();
@@ -228,17 +217,11 @@ impl<S: Store> Ledger<S> {
     }
 
     fn say_pooled(&mut self, tx: CheckedTransaction, from: Option<PeerId>, reverted: bool) {
-        self.outbox.push_back(Output::Pooled {
-            transaction: tx,
-            from,
-            reverted,
-        });
+        self.outbox.push_back(Output::Pooled { transaction: tx, from, reverted });
     }
 
     fn say_dropped(&mut self, gone: Vec<Dropped>) {
-        let said = gone
-            .into_iter()
-            .map(|(txid, reason)| Output::Dropped { txid, reason });
+        let said = gone.into_iter().map(|(txid, reason)| Output::Dropped { txid, reason });
         self.outbox.extend(said);
     }
 

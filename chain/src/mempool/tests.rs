@@ -23,19 +23,11 @@ fn expiring(signer: u8, sequence: u64, fee: u64, size: usize, at: u32) -> Checke
 }
 
 fn rich(sequence: u64) -> Account {
-    Account {
-        balance: u64::MAX,
-        sequence,
-    }
+    Account { balance: u64::MAX, sequence }
 }
 
 fn pool() -> Mempool {
-    Mempool::new(PoolLimits {
-        bytes: 10_000,
-        per_account: 5,
-        gap: 2,
-        remembered: 4,
-    })
+    Mempool::new(PoolLimits { bytes: 10_000, per_account: 5, gap: 2, remembered: 4 })
 }
 
 fn add(pool: &mut Mempool, tx: &CheckedTransaction) -> Result<Vec<Dropped>, Refusal> {
@@ -54,10 +46,7 @@ fn selection_is_by_fee_rate_within_each_accounts_order() {
     for tx in [&dear_second, &cheap_first, &middle] {
         add(&mut pool, tx).unwrap();
     }
-    assert_eq!(
-        selected(&pool),
-        [middle.txid(), cheap_first.txid(), dear_second.txid()]
-    );
+    assert_eq!(selected(&pool), [middle.txid(), cheap_first.txid(), dear_second.txid()]);
     let room = middle.bytes().len() + cheap_first.bytes().len();
     assert_eq!(pool.select(room).len(), 2);
 }
@@ -67,10 +56,7 @@ fn gaps_are_held_bounded_and_close() {
     let mut pool = pool();
     add(&mut pool, &tx(1, 2, 1, 10)).unwrap();
     assert!(selected(&pool).is_empty());
-    assert_eq!(
-        add(&mut pool, &tx(1, 3, 1, 10)),
-        Err(Refusal::TooFarAhead { got: 3, next: 0 })
-    );
+    assert_eq!(add(&mut pool, &tx(1, 3, 1, 10)), Err(Refusal::TooFarAhead { got: 3, next: 0 }));
     add(&mut pool, &tx(1, 0, 1, 10)).unwrap();
     assert_eq!(pool.next_sequence(&tx(1, 0, 1, 10).signer, rich(0)), 1);
     add(&mut pool, &tx(1, 1, 1, 10)).unwrap();
@@ -84,10 +70,7 @@ fn a_higher_fee_replaces_the_same_sequence_and_an_equal_one_does_not() {
     let (old, same, better) = (tx(1, 0, 10, 10), tx(1, 0, 10, 11), tx(1, 0, 11, 10));
     add(&mut pool, &old).unwrap();
     assert_eq!(add(&mut pool, &old), Err(Refusal::Known));
-    let refusal = Refusal::Underpriced {
-        replaced: old.txid(),
-        least: 11,
-    };
+    let refusal = Refusal::Underpriced { replaced: old.txid(), least: 11 };
     assert_eq!(add(&mut pool, &same), Err(refusal));
     let reason = DropReason::Replaced(better.txid());
     assert_eq!(add(&mut pool, &better), Ok(vec![(old.txid(), reason)]));
@@ -101,10 +84,7 @@ fn one_account_cannot_fill_the_pool() {
     for sequence in 0..5 {
         add(&mut pool, &tx(1, sequence, 1, 10)).unwrap();
     }
-    assert_eq!(
-        add(&mut pool, &tx(1, 5, 1, 10)),
-        Err(Refusal::AccountFull { limit: 5 })
-    );
+    assert_eq!(add(&mut pool, &tx(1, 5, 1, 10)), Err(Refusal::AccountFull { limit: 5 }));
     add(&mut pool, &tx(2, 0, 1, 10)).unwrap();
 }
 
@@ -135,19 +115,10 @@ fn a_moved_account_drops_what_is_used_up_or_unpayable() {
         add(&mut pool, tx).unwrap();
     }
     pool.included(&list[0].txid());
-    let gone = pool.update_account(
-        &list[0].signer,
-        Account {
-            balance: 15,
-            sequence: 2,
-        },
-    );
+    let gone = pool.update_account(&list[0].signer, Account { balance: 15, sequence: 2 });
     assert_eq!(
         gone,
-        [
-            (list[1].txid(), DropReason::Superseded),
-            (list[3].txid(), DropReason::CannotPayFees)
-        ]
+        [(list[1].txid(), DropReason::Superseded), (list[3].txid(), DropReason::CannotPayFees)]
     );
     assert_eq!(selected(&pool), [list[2].txid()]);
 }
@@ -155,43 +126,25 @@ fn a_moved_account_drops_what_is_used_up_or_unpayable() {
 #[test]
 fn fees_beyond_the_balance_are_refused() {
     let mut pool = pool();
-    let account = Account {
-        balance: 15,
-        sequence: 0,
-    };
-    pool.add(&Network::dev(), tx(1, 0, 10, 10), account, 1)
-        .unwrap();
-    let refusal = Refusal::CannotPayFees {
-        fees: 20,
-        balance: 15,
-    };
-    assert_eq!(
-        pool.add(&Network::dev(), tx(1, 1, 10, 10), account, 1),
-        Err(refusal)
-    );
+    let account = Account { balance: 15, sequence: 0 };
+    pool.add(&Network::dev(), tx(1, 0, 10, 10), account, 1).unwrap();
+    let refusal = Refusal::CannotPayFees { fees: 20, balance: 15 };
+    assert_eq!(pool.add(&Network::dev(), tx(1, 1, 10, 10), account, 1), Err(refusal));
 }
 
 #[test]
 fn expiry_is_by_height_and_remembered_within_bounds() {
     let mut pool = pool();
-    let refusal = Refusal::Expired {
-        expires_at: 4,
-        next_height: 5,
-    };
+    let refusal = Refusal::Expired { expires_at: 4, next_height: 5 };
     let late = expiring(1, 0, 1, 10, 4);
     assert_eq!(pool.add(&Network::dev(), late, rich(0), 5), Err(refusal));
-    let list: Vec<_> = (1..=5)
-        .map(|signer| expiring(signer, 0, 1, 10, 7))
-        .collect();
+    let list: Vec<_> = (1..=5).map(|signer| expiring(signer, 0, 1, 10, 7)).collect();
     for tx in &list {
         add(&mut pool, tx).unwrap();
     }
     assert!(pool.expire(7).is_empty(), "height 7 may still include them");
     assert_eq!(pool.expire(8).len(), 5);
     assert!(pool.is_empty() && pool.bytes() == 0);
-    let remembered = list
-        .iter()
-        .filter(|tx| pool.dropped(&tx.txid()).is_some())
-        .count();
+    let remembered = list.iter().filter(|tx| pool.dropped(&tx.txid()).is_some()).count();
     assert_eq!(remembered, 4);
 }

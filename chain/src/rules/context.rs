@@ -53,10 +53,7 @@ fn bits_are_required(
     if header.bits == expected {
         return Ok(());
     }
-    Err(RuleError::WrongTarget {
-        got: header.bits,
-        expected,
-    })
+    Err(RuleError::WrongTarget { got: header.bits, expected })
 }
 
 /// # Consensus
@@ -66,10 +63,7 @@ fn time_is_after_median(header: &Header, parent: &ParentFacts) -> Result<(), Rul
     if header.time > median {
         return Ok(());
     }
-    Err(RuleError::TimeTooOld {
-        got: header.time,
-        median,
-    })
+    Err(RuleError::TimeTooOld { got: header.time, median })
 }
 
 /// Whether a header may be accepted now. Not a rule about the block: later it may.
@@ -85,11 +79,7 @@ pub fn time_is_not_too_new(
     if u64::from(header.time) <= now_s + u64::from(limit_s) {
         return Ok(());
     }
-    Err(RuleError::TimeTooNew {
-        got: header.time,
-        now: now_s,
-        limit_s,
-    })
+    Err(RuleError::TimeTooNew { got: header.time, now: now_s, limit_s })
 }
 
 /// # Consensus
@@ -101,10 +91,7 @@ pub fn coinbase_height_matches(coinbase: &Coinbase, expected: u32) -> Result<(),
     if coinbase.height == expected {
         return Ok(());
     }
-    Err(RuleError::CoinbaseHeight {
-        got: coinbase.height,
-        expected,
-    })
+    Err(RuleError::CoinbaseHeight { got: coinbase.height, expected })
 }
 
 /// Subsidy and fees of a block.
@@ -121,9 +108,7 @@ pub fn reward(
 ) -> Result<u64, RuleError> {
     transactions
         .iter()
-        .try_fold(network.subsidy.at(height), |sum, transaction| {
-            sum.checked_add(transaction.fee)
-        })
+        .try_fold(network.subsidy.at(height), |sum, transaction| sum.checked_add(transaction.fee))
         .ok_or(RuleError::FeesOverflow)
 }
 
@@ -141,10 +126,7 @@ pub fn coinbase_value_matches(
     if coinbase.value == expected {
         return Ok(());
     }
-    Err(RuleError::CoinbaseValue {
-        got: coinbase.value,
-        expected,
-    })
+    Err(RuleError::CoinbaseValue { got: coinbase.value, expected })
 }
 
 /// # Consensus
@@ -153,9 +135,5 @@ pub fn coinbase_value_matches(
 /// # Errors
 /// [`RuleError::StateRoot`].
 pub fn state_root_matches(coinbase: &Coinbase, delta: &Delta) -> Result<(), RuleError> {
-    if coinbase.state_root == delta.state_root {
-        Ok(())
-    } else {
-        Err(RuleError::StateRoot)
-    }
+    if coinbase.state_root == delta.state_root { Ok(()) } else { Err(RuleError::StateRoot) }
 }

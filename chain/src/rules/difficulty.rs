@@ -27,21 +27,10 @@ pub fn required_bits(network: &Network, parent_height: u32, parent_time: u32) ->
         Retarget::Asert { half_life_s } => {
             let interval = i64::from(network.target_interval_s);
             let anchor_parent_time = i64::from(network.genesis_time) - interval;
-            let start = network
-                .start_bits
-                .decode()
-                .expect("networks are validated when made");
-            Asert {
-                interval_s: interval,
-                half_life_s: i64::from(half_life_s),
-                start,
-                limit: start,
-            }
-            .next_target(
-                i64::from(parent_time) - anchor_parent_time,
-                i64::from(parent_height),
-            )
-            .encode()
+            let start = network.start_bits.decode().expect("networks are validated when made");
+            Asert { interval_s: interval, half_life_s: i64::from(half_life_s), start, limit: start }
+                .next_target(i64::from(parent_time) - anchor_parent_time, i64::from(parent_height))
+                .encode()
         }
     }
 }
@@ -88,11 +77,7 @@ impl Asert {
 fn shift_by(value: Wide, shift: i128) -> Option<Wide> {
     let distance = usize::try_from(shift.unsigned_abs()).unwrap_or(usize::MAX);
     if shift <= 0 {
-        return Some(if distance >= Wide::BITS {
-            Wide::ZERO
-        } else {
-            value >> distance
-        });
+        return Some(if distance >= Wide::BITS { Wide::ZERO } else { value >> distance });
     }
     (distance <= value.leading_zeros()).then(|| value << distance)
 }
@@ -104,12 +89,7 @@ mod tests {
 
     fn asert(interval_s: i64, half_life_s: i64, start: u32, limit: u32) -> Asert {
         let target = |bits: u32| CompactTarget(bits).decode().unwrap();
-        Asert {
-            interval_s,
-            half_life_s,
-            start: target(start),
-            limit: target(limit),
-        }
+        Asert { interval_s, half_life_s, start: target(start), limit: target(limit) }
     }
 
     fn bits(asert: &Asert, time_delta: i64, height_delta: i64) -> u32 {
@@ -132,10 +112,7 @@ mod tests {
             (2_592_000, 10, 0x1f00_ffff),
         ] {
             let got = bits(&asert, time_delta, height_delta);
-            assert_eq!(
-                got, expected,
-                "({time_delta}, {height_delta}) gave {got:08x}"
-            );
+            assert_eq!(got, expected, "({time_delta}, {height_delta}) gave {got:08x}");
         }
     }
 
@@ -153,10 +130,7 @@ mod tests {
         assert_eq!(bits(&asert, far, 0), 0x1f00_ffff);
         assert_eq!(bits(&asert, 0, far), 0x0101_0000, "the hardest target is 1");
         assert_eq!(bits(&asert, -far, far), 0x0101_0000);
-        let short = Asert {
-            half_life_s: 1,
-            ..asert
-        };
+        let short = Asert { half_life_s: 1, ..asert };
         assert_eq!(bits(&short, far, 0), 0x1f00_ffff);
         assert_eq!(bits(&short, -far, far), 0x0101_0000);
     }
@@ -167,10 +141,7 @@ mod tests {
         assert_eq!(required_bits(&dev, 5, u32::MAX), dev.start_bits);
         let main = Network::main();
         assert_eq!(required_bits(&main, 0, main.genesis_time), main.start_bits);
-        assert_eq!(
-            required_bits(&main, 60, main.genesis_time + 3600),
-            main.start_bits
-        );
+        assert_eq!(required_bits(&main, 60, main.genesis_time + 3600), main.start_bits);
     }
 
     proptest! {

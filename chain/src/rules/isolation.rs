@@ -36,10 +36,7 @@ pub struct CheckedHeader {
 impl CheckedHeader {
     /// Of a block that was checked.
     pub(crate) fn of(block: &CheckedBlock) -> CheckedHeader {
-        CheckedHeader {
-            header: *block.header(),
-            hash: block.hash(),
-        }
+        CheckedHeader { header: *block.header(), hash: block.hash() }
     }
 
     /// The header.
@@ -64,16 +61,11 @@ pub fn check_headers(
     let checked: Vec<CheckedHeader> = headers
         .par_iter()
         .map(|header| {
-            check_header(network, header).map(|()| CheckedHeader {
-                header: *header,
-                hash: header.hash(),
-            })
+            check_header(network, header)
+                .map(|()| CheckedHeader { header: *header, hash: header.hash() })
         })
         .collect::<Result<_, _>>()?;
-    match checked
-        .windows(2)
-        .find(|pair| pair[1].header.prev != pair[0].hash)
-    {
+    match checked.windows(2).find(|pair| pair[1].header.prev != pair[0].hash) {
         None => Ok(checked),
         Some(pair) => {
             let (got, expected) = (pair[1].header.prev, pair[0].hash);
@@ -88,18 +80,13 @@ fn version_is_allowed(header: &Header) -> Result<(), RuleError> {
     if header.version & VERSION_FIXED_MASK == VERSION_FIXED {
         return Ok(());
     }
-    Err(RuleError::HeaderVersion {
-        got: header.version,
-    })
+    Err(RuleError::HeaderVersion { got: header.version })
 }
 
 /// # Consensus
 /// `bits` decodes to a target no easier than the network's start, and the hash is at most it.
 fn hash_meets_target(network: &Network, header: &Header) -> Result<(), RuleError> {
-    let limit = network
-        .start_bits
-        .decode()
-        .expect("networks are validated when made");
+    let limit = network.start_bits.decode().expect("networks are validated when made");
     let target = header
         .bits
         .decode()
@@ -110,10 +97,7 @@ fn hash_meets_target(network: &Network, header: &Header) -> Result<(), RuleError
     if target.is_met_by(&hash) {
         return Ok(());
     }
-    Err(RuleError::NotEnoughWork {
-        hash,
-        bits: header.bits,
-    })
+    Err(RuleError::NotEnoughWork { hash, bits: header.bits })
 }
 
 /// Checks a transaction alone, its signature included.
@@ -143,9 +127,7 @@ pub(crate) fn check_form(
     transaction: &Transaction,
 ) -> Result<(), RuleError> {
     if transaction.version != TRANSACTION_VERSION {
-        return Err(RuleError::TransactionVersion {
-            got: transaction.version,
-        });
+        return Err(RuleError::TransactionVersion { got: transaction.version });
     }
     let got = transaction.bytes().len();
     let limit = network.limits.transaction_bytes;
@@ -155,19 +137,13 @@ pub(crate) fn check_form(
     transaction_is_not_a_merkle_node(got)?;
     operation_count_is_allowed(network, transaction)?;
     fee_is_enough(network, transaction)?;
-    machine
-        .check(network, transaction)
-        .map_err(RuleError::Operation)
+    machine.check(network, transaction).map_err(RuleError::Operation)
 }
 
 /// # Consensus
 /// No transaction has exactly 64 bytes (leaf and node of the merkle tree would be confusable).
 fn transaction_is_not_a_merkle_node(bytes: usize) -> Result<(), RuleError> {
-    if bytes == MERKLE_NODE_BYTES {
-        Err(RuleError::TransactionOf64Bytes)
-    } else {
-        Ok(())
-    }
+    if bytes == MERKLE_NODE_BYTES { Err(RuleError::TransactionOf64Bytes) } else { Ok(()) }
 }
 
 /// # Consensus
@@ -187,10 +163,7 @@ fn fee_is_enough(network: &Network, transaction: &Transaction) -> Result<(), Rul
     if transaction.fee >= least {
         return Ok(());
     }
-    Err(RuleError::FeeTooLow {
-        got: transaction.fee,
-        least,
-    })
+    Err(RuleError::FeeTooLow { got: transaction.fee, least })
 }
 
 /// # Consensus
@@ -217,11 +190,7 @@ pub(crate) fn check_block_with(
     check_header(network, &block.header)?;
     transaction_is_not_a_merkle_node(block.coinbase.encode().len())?;
     merkle_root_matches(&block)?;
-    let Block {
-        header,
-        coinbase,
-        transactions,
-    } = block;
+    let Block { header, coinbase, transactions } = block;
     let transactions = check(transactions)?;
     Ok(checked(header, coinbase, transactions, bytes))
 }
@@ -230,11 +199,7 @@ pub(crate) fn check_block_with(
 /// The encoded block is within the network's limit.
 fn size_is_allowed(network: &Network, got: usize) -> Result<(), RuleError> {
     let limit = network.limits.block_bytes;
-    if got <= limit as usize {
-        Ok(())
-    } else {
-        Err(RuleError::BlockTooLarge { got, limit })
-    }
+    if got <= limit as usize { Ok(()) } else { Err(RuleError::BlockTooLarge { got, limit }) }
 }
 
 /// # Consensus
@@ -242,11 +207,7 @@ fn size_is_allowed(network: &Network, got: usize) -> Result<(), RuleError> {
 fn merkle_root_matches(block: &Block) -> Result<(), RuleError> {
     let expected = merkle::root(&block.txids())?;
     let got = block.header.merkle_root;
-    if got == expected {
-        Ok(())
-    } else {
-        Err(RuleError::MerkleRoot { got, expected })
-    }
+    if got == expected { Ok(()) } else { Err(RuleError::MerkleRoot { got, expected }) }
 }
 
 /// The genesis block, which follows from the parameters and is exempt from proof of work.
@@ -279,11 +240,7 @@ pub(crate) fn check_own_block(
 /// # Errors
 /// When the bytes do not decode.
 pub(crate) fn reread_block(bytes: Vec<u8>) -> Result<CheckedBlock, RuleError> {
-    let Block {
-        header,
-        coinbase,
-        transactions,
-    } = Block::decode(&bytes)?;
+    let Block { header, coinbase, transactions } = Block::decode(&bytes)?;
     let transactions = transactions.into_iter().map(CheckedTransaction).collect();
     Ok(checked(header, coinbase, transactions, bytes))
 }
@@ -295,11 +252,5 @@ fn checked(
     bytes: Vec<u8>,
 ) -> CheckedBlock {
     let hash = header.hash();
-    CheckedBlock(Arc::new(CheckedParts {
-        hash,
-        header,
-        coinbase,
-        transactions,
-        bytes,
-    }))
+    CheckedBlock(Arc::new(CheckedParts { hash, header, coinbase, transactions, bytes }))
 }

@@ -58,9 +58,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn leaves(count: usize) -> Vec<Hash> {
-        (0..count)
-            .map(|at| miner::sha256d(&at.to_le_bytes()))
-            .collect()
+        (0..count).map(|at| miner::sha256d(&at.to_le_bytes())).collect()
     }
 
     proptest! {
@@ -96,10 +94,7 @@ mod tests {
         // Same root by doubling, were it not refused.
         assert_eq!(root(&doubled), Err(RuleError::MerkleMutated));
         let three = leaves(3);
-        assert_eq!(
-            root(&[&three[..], &three[2..]].concat()),
-            Err(RuleError::MerkleMutated)
-        );
+        assert_eq!(root(&[&three[..], &three[2..]].concat()), Err(RuleError::MerkleMutated));
         assert!(root(&six).is_ok() && root(&three).is_ok());
     }
 }

@@ -77,10 +77,7 @@ impl RecordLog {
     /// # Errors
     /// When the file cannot be opened, is no log, or is another network's.
     pub fn open(path: &Path, genesis: &Hash) -> Result<RecordLog, StoreError> {
-        let fail = |source| StoreError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
+        let fail = |source| StoreError::Io { path: path.to_path_buf(), source };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -89,12 +86,7 @@ impl RecordLog {
             .open(path)
             .map_err(fail)?;
         let end = file.metadata().map_err(fail)?.len();
-        let mut log = RecordLog {
-            file,
-            path: path.to_path_buf(),
-            end,
-            synced: true,
-        };
+        let mut log = RecordLog { file, path: path.to_path_buf(), end, synced: true };
         if end < START {
             // New, or the process died before the head was written: nothing can follow it yet.
             let head = [&MAGIC[..], &genesis.0].concat();
@@ -113,27 +105,17 @@ impl RecordLog {
     /// # Errors
     /// When the file cannot be opened, is no log, or is another network's.
     pub fn open_read_only(path: &Path, genesis: &Hash) -> Result<RecordLog, StoreError> {
-        let fail = |source| StoreError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
+        let fail = |source| StoreError::Io { path: path.to_path_buf(), source };
         let file = File::open(path).map_err(fail)?;
         let end = file.metadata().map_err(fail)?.len();
-        let log = RecordLog {
-            file,
-            path: path.to_path_buf(),
-            end,
-            synced: true,
-        };
+        let log = RecordLog { file, path: path.to_path_buf(), end, synced: true };
         log.check_head(genesis)?;
         Ok(log)
     }
 
     fn check_head(&self, genesis: &Hash) -> Result<(), StoreError> {
         let mut head = [0; FILE_HEAD_BYTES];
-        self.file
-            .read_exact_at(&mut head, 0)
-            .map_err(|error| self.io(error))?;
+        self.file.read_exact_at(&mut head, 0).map_err(|error| self.io(error))?;
         if head[..8] != MAGIC {
             return Err(self.damaged(0, "not a graven log".to_string()));
         }
@@ -141,11 +123,7 @@ impl RecordLog {
         found.0.copy_from_slice(&head[8..]);
         if found != *genesis {
             let path = self.path.clone();
-            return Err(StoreError::OtherNetwork {
-                path,
-                found,
-                wanted: *genesis,
-            });
+            return Err(StoreError::OtherNetwork { path, found, wanted: *genesis });
         }
         Ok(())
     }
@@ -172,10 +150,7 @@ impl RecordLog {
     pub(super) fn append(&mut self, payload: &[u8]) -> Result<Location, StoreError> {
         let length = u32::try_from(payload.len()).expect("records are capped far below 4 GiB");
         assert!(length <= MAX_RECORD_BYTES, "the rules cap a block's size");
-        let location = Location {
-            offset: self.end,
-            length,
-        };
+        let location = Location { offset: self.end, length };
         let mut record = Vec::with_capacity(RECORD_HEAD_BYTES + payload.len());
         record.extend(length.to_le_bytes());
         record.extend(crc32c::crc32c(payload).to_le_bytes());
@@ -269,19 +244,13 @@ impl RecordLog {
             return Err(self.damaged(offset, format!("{what}, with {dropped} bytes behind it")));
         }
         let mut tail = vec![0; usize::try_from(dropped).expect("limited above")];
-        self.file
-            .read_exact_at(&mut tail, offset)
-            .map_err(|error| self.io(error))?;
+        self.file.read_exact_at(&mut tail, offset).map_err(|error| self.io(error))?;
         if let Some(at) = (1..tail.len()).find(|&at| is_record(&tail[at..])) {
             let next = offset + at as u64;
             return Err(self.damaged(offset, format!("{what}, but a whole record is at {next}")));
         }
         self.truncate(offset)?;
-        Ok(LogRepair {
-            path: self.path.clone(),
-            offset,
-            dropped,
-        })
+        Ok(LogRepair { path: self.path.clone(), offset, dropped })
     }
 
     /// Every record from `offset` on, repairing a torn tail.
@@ -307,18 +276,11 @@ impl RecordLog {
     }
 
     fn io(&self, source: io::Error) -> StoreError {
-        StoreError::Io {
-            path: self.path.clone(),
-            source,
-        }
+        StoreError::Io { path: self.path.clone(), source }
     }
 
     fn damaged(&self, offset: u64, what: String) -> StoreError {
-        StoreError::Damaged {
-            path: self.path.clone(),
-            offset,
-            what,
-        }
+        StoreError::Damaged { path: self.path.clone(), offset, what }
     }
 }
 
@@ -331,9 +293,7 @@ fn is_record(bytes: &[u8]) -> bool {
     let checksum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
     // Nothing kept in a log is shorter than a transaction; short runs would match by chance.
     (MIN_TRANSACTION_BYTES..=MAX_RECORD_BYTES as usize).contains(&length)
-        && rest
-            .get(..length as usize)
-            .is_some_and(|body| crc32c::crc32c(body) == checksum)
+        && rest.get(..length).is_some_and(|body| crc32c::crc32c(body) == checksum)
 }
 
 fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -351,16 +311,11 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
 
 /// Makes a new file's name durable.
 fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|source| StoreError::Io {
-            path: folder.to_path_buf(),
-            source,
-        })
+        .map_err(|source| StoreError::Io { path: folder.to_path_buf(), source })
 }
 
 #[cfg(test)]

@@ -49,20 +49,12 @@ impl MemoryStore {
         for (position, (transaction, outcome)) in
             (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
         {
-            let inclusion = Inclusion {
-                height,
-                position,
-                outcome: outcome.clone(),
-            };
+            let inclusion = Inclusion { height, position, outcome: outcome.clone() };
             self.inclusions.insert(transaction.txid(), inclusion);
         }
         self.heights.insert(block.hash(), height);
         let rows = delta.rows.clone();
-        self.chain.push(Connected {
-            hash: block.hash(),
-            header: *block.header(),
-            rows,
-        });
+        self.chain.push(Connected { hash: block.hash(), header: *block.header(), rows });
     }
 }
 
@@ -87,11 +79,7 @@ impl View for MemoryStore {
 impl Archive for MemoryStore {
     fn tip(&self) -> Result<ChainPoint, StoreError> {
         let height = u32::try_from(self.chain.len() - 1).expect("heights are 32-bit");
-        let hash = self
-            .chain
-            .last()
-            .expect("genesis is never disconnected")
-            .hash;
+        let hash = self.chain.last().expect("genesis is never disconnected").hash;
         Ok(ChainPoint { height, hash })
     }
 
@@ -136,11 +124,7 @@ impl Store for MemoryStore {
 
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         self.bodies.insert(block.hash(), block.bytes().to_vec());
-        let stored = StoredBlock {
-            hash: block.hash(),
-            header: *block.header(),
-            invalid: false,
-        };
+        let stored = StoredBlock { hash: block.hash(), header: *block.header(), invalid: false };
         self.arrivals.push(stored);
         Ok(())
     }
@@ -169,11 +153,7 @@ impl Store for MemoryStore {
     }
 
     fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError> {
-        for stored in self
-            .arrivals
-            .iter_mut()
-            .filter(|stored| stored.hash == *hash)
-        {
+        for stored in self.arrivals.iter_mut().filter(|stored| stored.hash == *hash) {
             stored.invalid = true;
         }
         Ok(())

@@ -64,11 +64,7 @@ impl SqliteArchive {
             .map_err(|error| index_error(&path, &error))?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         let log = RecordLog::open_read_only(&folder.join(BLOCK_LOG_FILE), &genesis)?;
-        let archive = SqliteArchive {
-            connection,
-            path,
-            log,
-        };
+        let archive = SqliteArchive { connection, path, log };
         archive.check_genesis(&genesis)?;
         Ok(archive)
     }
@@ -88,9 +84,7 @@ impl SqliteArchive {
     }
 
     fn run(&self, sql: &str) -> Result<(), StoreError> {
-        self.connection
-            .execute_batch(sql)
-            .map_err(|error| self.error(&error))
+        self.connection.execute_batch(sql).map_err(|error| self.error(&error))
     }
 
     fn check_genesis(&self, genesis: &Hash) -> Result<(), StoreError> {
@@ -99,20 +93,14 @@ impl SqliteArchive {
             Some(found) if found == *genesis => Ok(()),
             Some(found) => {
                 let path = self.path.clone();
-                Err(StoreError::OtherNetwork {
-                    path,
-                    found,
-                    wanted: *genesis,
-                })
+                Err(StoreError::OtherNetwork { path, found, wanted: *genesis })
             }
             None => Err(self.inconsistent("no genesis is recorded")),
         }
     }
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| {
-            row.get(0)
-        })
+        self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
     }
 
     fn one<T>(
@@ -140,16 +128,9 @@ impl SqliteArchive {
     }
 
     fn location(&self, hash: &Hash) -> Result<Option<Location>, StoreError> {
-        self.one(
-            "SELECT offset, length FROM block WHERE hash = ?1",
-            [&hash.0[..]],
-            |row| {
-                Ok(Location {
-                    offset: row.get::<_, i64>(0)?.cast_unsigned(),
-                    length: row.get(1)?,
-                })
-            },
-        )
+        self.one("SELECT offset, length FROM block WHERE hash = ?1", [&hash.0[..]], |row| {
+            Ok(Location { offset: row.get::<_, i64>(0)?.cast_unsigned(), length: row.get(1)? })
+        })
     }
 
     fn header_from(&self, bytes: &[u8]) -> Result<Header, StoreError> {
@@ -163,10 +144,7 @@ impl SqliteArchive {
     }
 
     fn inconsistent(&self, what: &str) -> StoreError {
-        StoreError::Inconsistent {
-            path: self.path.clone(),
-            what: what.to_string(),
-        }
+        StoreError::Inconsistent { path: self.path.clone(), what: what.to_string() }
     }
 
     /// Writes every row that follows from the block log, one a line, in a fixed order: equal
@@ -180,21 +158,12 @@ impl SqliteArchive {
                 "block",
                 "SELECT arrival, hash, header, offset, length, invalid FROM block ORDER BY 1",
             ),
-            (
-                "chain",
-                "SELECT height, hash, header, undo FROM chain ORDER BY 1",
-            ),
-            (
-                "tx",
-                "SELECT txid, height, position, outcome FROM tx ORDER BY 1",
-            ),
+            ("chain", "SELECT height, hash, header, undo FROM chain ORDER BY 1"),
+            ("tx", "SELECT txid, height, position, outcome FROM tx ORDER BY 1"),
             ("state", "SELECT key, value FROM state ORDER BY 1"),
         ];
         for (table, sql) in tables {
-            let mut statement = self
-                .connection
-                .prepare(sql)
-                .map_err(|error| self.error(&error))?;
+            let mut statement = self.connection.prepare(sql).map_err(|error| self.error(&error))?;
             let columns = statement.column_count();
             let mut rows = statement.query([]).map_err(|error| self.error(&error))?;
             while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
@@ -208,10 +177,8 @@ impl SqliteArchive {
                         other => format!("{other:?}"),
                     });
                 }
-                writeln!(out, "{line}").map_err(|source| StoreError::Io {
-                    path: PathBuf::from("(dump)"),
-                    source,
-                })?;
+                writeln!(out, "{line}")
+                    .map_err(|source| StoreError::Io { path: PathBuf::from("(dump)"), source })?;
             }
         }
         Ok(())
@@ -220,9 +187,7 @@ impl SqliteArchive {
 
 impl View for SqliteArchive {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.one("SELECT value FROM state WHERE key = ?1", [key], |row| {
-            row.get(0)
-        })
+        self.one("SELECT value FROM state WHERE key = ?1", [key], |row| row.get(0))
     }
 
     fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
@@ -236,34 +201,24 @@ impl View for SqliteArchive {
             }
         };
         let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
-        self.many(sql, params![range.from, range.to, limit], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        self.many(sql, params![range.from, range.to, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 }
 
 impl Archive for SqliteArchive {
     fn tip(&self) -> Result<ChainPoint, StoreError> {
-        let row = self.one(
-            "SELECT height, hash FROM chain ORDER BY height DESC LIMIT 1",
-            [],
-            |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)),
-        )?;
-        row.and_then(|(height, hash)| {
-            Some(ChainPoint {
-                height,
-                hash: hash_from(&hash)?,
-            })
-        })
-        .ok_or_else(|| self.inconsistent("the main chain is empty"))
+        let row =
+            self.one("SELECT height, hash FROM chain ORDER BY height DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
+        row.and_then(|(height, hash)| Some(ChainPoint { height, hash: hash_from(&hash)? }))
+            .ok_or_else(|| self.inconsistent("the main chain is empty"))
     }
 
     fn main_hash(&self, height: u32) -> Result<Option<Hash>, StoreError> {
-        let hash = self.one(
-            "SELECT hash FROM chain WHERE height = ?1",
-            [height],
-            |row| row.get::<_, Vec<u8>>(0),
-        )?;
+        let hash = self.one("SELECT hash FROM chain WHERE height = ?1", [height], |row| {
+            row.get::<_, Vec<u8>>(0)
+        })?;
         Ok(hash.and_then(|bytes| hash_from(&bytes)))
     }
 
@@ -280,31 +235,17 @@ impl Archive for SqliteArchive {
     }
 
     fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError> {
-        self.one(
-            "SELECT height FROM chain WHERE hash = ?1",
-            [&hash.0[..]],
-            |row| row.get(0),
-        )
+        self.one("SELECT height FROM chain WHERE hash = ?1", [&hash.0[..]], |row| row.get(0))
     }
 
     fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.location(hash)?
-            .map(|location| self.log.read(location))
-            .transpose()
+        self.location(hash)?.map(|location| self.log.read(location)).transpose()
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
-        self.one(
-            "SELECT height, position, outcome FROM tx WHERE txid = ?1",
-            [&txid.0[..]],
-            |row| {
-                Ok(Inclusion {
-                    height: row.get(0)?,
-                    position: row.get(1)?,
-                    outcome: row.get(2)?,
-                })
-            },
-        )
+        self.one("SELECT height, position, outcome FROM tx WHERE txid = ?1", [&txid.0[..]], |row| {
+            Ok(Inclusion { height: row.get(0)?, position: row.get(1)?, outcome: row.get(2)? })
+        })
     }
 }
 
@@ -325,11 +266,7 @@ impl SqliteStore {
         let pending = RecordLog::open(&folder.join(PENDING_LOG_FILE), &genesis)?;
         let path = folder.join(INDEX_FILE);
         let connection = open_index(&path)?;
-        let archive = SqliteArchive {
-            connection,
-            path,
-            log,
-        };
+        let archive = SqliteArchive { connection, path, log };
         let mut store = SqliteStore {
             archive,
             pending,
@@ -460,26 +397,14 @@ impl Archive for SqliteStore {
 impl Store for SqliteStore {
     fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError> {
         self.archive
-            .many(
-                "SELECT hash, header, invalid FROM block ORDER BY arrival",
-                [],
-                |row| {
-                    Ok((
-                        row.get::<_, Vec<u8>>(0)?,
-                        row.get::<_, Vec<u8>>(1)?,
-                        row.get(2)?,
-                    ))
-                },
-            )?
+            .many("SELECT hash, header, invalid FROM block ORDER BY arrival", [], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?))
+            })?
             .into_iter()
             .map(|(hash, header, invalid)| {
                 let hash = hash_from(&hash)
                     .ok_or_else(|| self.archive.inconsistent("a hash has not 32 bytes"))?;
-                Ok(StoredBlock {
-                    hash,
-                    header: self.archive.header_from(&header)?,
-                    invalid,
-                })
+                Ok(StoredBlock { hash, header: self.archive.header_from(&header)?, invalid })
             })
             .collect()
     }
@@ -504,10 +429,7 @@ impl Store for SqliteStore {
     }
 
     fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
-        let location = self
-            .unindexed
-            .take()
-            .expect("called after next_unindexed gave a block");
+        let location = self.unindexed.take().expect("called after next_unindexed gave a block");
         self.index(block, location)
     }
 
@@ -531,11 +453,9 @@ impl Store for SqliteStore {
         assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
         let undo = self
             .archive
-            .one(
-                "SELECT undo FROM chain WHERE height = ?1",
-                [tip.height],
-                |row| row.get::<_, Vec<u8>>(0),
-            )?
+            .one("SELECT undo FROM chain WHERE height = ?1", [tip.height], |row| {
+                row.get::<_, Vec<u8>>(0)
+            })?
             .and_then(|bytes| postcard::from_bytes::<Undo>(&bytes).ok())
             .ok_or_else(|| self.archive.inconsistent("a block's undo does not decode"))?;
         self.transaction(|tx| {
@@ -546,8 +466,7 @@ impl Store for SqliteStore {
             for transaction in block.transactions() {
                 remove.execute([&transaction.txid().0[..]])?;
             }
-            tx.prepare_cached("DELETE FROM chain WHERE height = ?1")?
-                .execute([tip.height])?;
+            tx.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([tip.height])?;
             Ok(())
         })
     }
@@ -604,17 +523,11 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
     let found = u32::try_from(version).unwrap_or(u32::MAX);
     let known = u32::try_from(SCHEMA.len()).expect("few schema files");
     if found > known {
-        return Err(StoreError::TooNew {
-            path: path.to_path_buf(),
-            found,
-            known,
-        });
+        return Err(StoreError::TooNew { path: path.to_path_buf(), found, known });
     }
     for (number, sql) in (1..).zip(SCHEMA).skip(found as usize) {
         connection
-            .execute_batch(&format!(
-                "BEGIN; {sql}; PRAGMA user_version = {number}; COMMIT;"
-            ))
+            .execute_batch(&format!("BEGIN; {sql}; PRAGMA user_version = {number}; COMMIT;"))
             .map_err(|error| index_error(path, &error))?;
     }
     Ok(connection)
@@ -626,19 +539,11 @@ fn connect_rows(
     height: u32,
     delta: &Delta,
 ) -> rusqlite::Result<()> {
-    let undo: Vec<(&[u8], Option<&[u8]>)> = delta
-        .rows
-        .iter()
-        .map(|row| (&row.key[..], row.before.as_deref()))
-        .collect();
+    let undo: Vec<(&[u8], Option<&[u8]>)> =
+        delta.rows.iter().map(|row| (&row.key[..], row.before.as_deref())).collect();
     let undo = postcard::to_stdvec(&undo).expect("encoding to memory cannot fail");
     tx.prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![
-            height,
-            &block.hash().0[..],
-            &block.header().encode()[..],
-            undo
-        ])?;
+        .execute(params![height, &block.hash().0[..], &block.header().encode()[..], undo])?;
     for RowChange { key, after, .. } in &delta.rows {
         write_row(tx, key, after.as_deref())?;
     }
@@ -648,12 +553,7 @@ fn connect_rows(
     for (position, (transaction, outcome)) in
         (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
     {
-        insert.execute(params![
-            &transaction.txid().0[..],
-            height,
-            position,
-            outcome
-        ])?;
+        insert.execute(params![&transaction.txid().0[..], height, position, outcome])?;
     }
     Ok(())
 }
@@ -666,9 +566,7 @@ fn write_row(tx: &Transaction<'_>, key: &[u8], value: Option<&[u8]>) -> rusqlite
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             )?
             .execute(params![key, value]),
-        None => tx
-            .prepare_cached("DELETE FROM state WHERE key = ?1")?
-            .execute([key]),
+        None => tx.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key]),
     }
     .map(|_| ())
 }
@@ -687,8 +585,5 @@ fn hash_from(bytes: &[u8]) -> Option<Hash> {
 }
 
 fn index_error(path: &Path, error: &rusqlite::Error) -> StoreError {
-    StoreError::Index {
-        path: path.to_path_buf(),
-        message: error.to_string(),
-    }
+    StoreError::Index { path: path.to_path_buf(), message: error.to_string() }
 }

@@ -3,12 +3,7 @@ use crate::params::Network;
 use miner::CompactTarget;
 
 fn child(parent: &Header, salt: u32) -> Header {
-    Header {
-        prev: parent.hash(),
-        time: parent.time + 1,
-        nonce: salt,
-        ..*parent
-    }
+    Header { prev: parent.hash(), time: parent.time + 1, nonce: salt, ..*parent }
 }
 
 fn grow(tree: &mut HeaderTree, parent: &Header, salt: u32, count: u32) -> Vec<Header> {
@@ -108,10 +103,7 @@ fn an_invalid_block_takes_its_subtree_and_never_its_siblings() {
     assert_eq!(tree.point(tree.best_header()).hash, sibling[1].hash());
     let later = child(&bad[3], 77);
     let added = tree.add(&later, later.hash()).unwrap();
-    assert!(
-        tree.is_invalid(added.id()),
-        "descendants that come later are invalid too"
-    );
+    assert!(tree.is_invalid(added.id()), "descendants that come later are invalid too");
 }
 
 #[test]

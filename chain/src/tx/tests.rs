@@ -41,10 +41,7 @@ proptest! {
 fn every_cut_is_malformed() {
     let bytes = sample(vec![vec![1, 2, 3]], 300).bytes().to_vec();
     for end in 0..bytes.len() {
-        assert_eq!(
-            Transaction::decode(&bytes[..end]).unwrap_err(),
-            DecodeError::Malformed
-        );
+        assert_eq!(Transaction::decode(&bytes[..end]).unwrap_err(), DecodeError::Malformed);
     }
 }
 
@@ -54,10 +51,7 @@ fn an_overlong_integer_is_not_canonical() {
     let at = 1 + 32; // the sequence, one byte
     assert_eq!(bytes[at], 5);
     let longer = [&bytes[..at], &[0x85, 0x00], &bytes[at + 1..]].concat();
-    assert_eq!(
-        Transaction::decode(&longer).unwrap_err(),
-        DecodeError::NotCanonical
-    );
+    assert_eq!(Transaction::decode(&longer).unwrap_err(), DecodeError::NotCanonical);
 }
 
 #[test]
@@ -69,10 +63,5 @@ fn an_address_survives_its_text_and_a_typo_does_not() {
     let mut typo = text.into_bytes();
     let last = typo.len() - 1;
     typo[last] = if typo[last] == b'q' { b'p' } else { b'q' };
-    assert!(
-        String::from_utf8(typo)
-            .unwrap()
-            .parse::<PublicKey>()
-            .is_err()
-    );
+    assert!(String::from_utf8(typo).unwrap().parse::<PublicKey>().is_err());
 }

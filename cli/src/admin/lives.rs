@@ -25,7 +25,10 @@ enum State {
     /// Not looked up yet.
     Unknown,
     Pending,
-    Included { height: u32, outcome: Fields },
+    Included {
+        height: u32,
+        outcome: Fields,
+    },
     Dropped(DropReason),
 }
 

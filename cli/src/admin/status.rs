@@ -17,12 +17,19 @@ pub(super) struct Status {
     tip: Option<Arc<TipChange>>,
     pool_count: usize,
     pool_bytes: usize,
-    /// Hashes counted at a moment, and the rate up to then.
-    counted: Option<(Millis, u64)>,
+    /// When hashes were last counted, and how many there were; first at the start.
+    counted: (Millis, u64),
     rate: f64,
 }
 
 impl Status {
+    /// Starts the clock of the hash rate, at the first call.
+    pub(super) fn start(&mut self, now: Millis) {
+        if self.counted.0 == Millis(0) {
+            self.counted.0 = now;
+        }
+    }
+
     pub(super) fn tip_changed(&mut self, change: &Arc<TipChange>) {
         (self.pool_count, self.pool_bytes) = (change.pool_count, change.pool_bytes);
         self.tip = Some(Arc::clone(change));
@@ -80,11 +87,11 @@ impl Status {
     /// Hashes a second since the last time somebody asked.
     fn rate(&mut self, now: Millis, search: &miner::Search) -> f64 {
         let hashes: u64 = search.hashes().iter().sum();
-        let (since, before) = *self.counted.get_or_insert((now, hashes));
+        let (since, before) = self.counted;
         let elapsed_ms = now - since;
         if elapsed_ms >= RATE_SPAN_MS {
             self.rate = (hashes - before) as f64 * 1000.0 / elapsed_ms as f64;
-            self.counted = Some((now, hashes));
+            self.counted = (now, hashes);
         }
         self.rate
     }

@@ -28,14 +28,12 @@ pub(super) const SEND: Command = Command {
 
 /// Decimals of an amount in coins.
 const DECIMALS: usize = 8;
-const _: () = assert!(10u64.pow(DECIMALS as u32) == COIN);
+const _: () = assert!(COIN == 100_000_000);
 
 fn parse_balance(rest: &mut Words) -> Result<Request, UsageError> {
     let key = match rest.next() {
         None => None,
-        Some(word) => {
-            Some(word.parse().map_err(|error| UsageError(format!("{word:?}: {error}")))?)
-        }
+        Some(word) => Some(word.parse().map_err(|error| UsageError(format!("{word:?}: {error}")))?),
     };
     Ok(Request::Balance(key))
 }
@@ -43,8 +41,8 @@ fn parse_balance(rest: &mut Words) -> Result<Request, UsageError> {
 fn parse_send(rest: &mut Words) -> Result<Request, UsageError> {
     let to = rest.parsed("the address")?;
     let word = rest.required("the amount")?;
-    let amount = parse_coins(&word)
-        .ok_or_else(|| UsageError(format!("{word:?} is no amount like 12.5")))?;
+    let amount =
+        parse_coins(&word).ok_or_else(|| UsageError(format!("{word:?} is no amount like 12.5")))?;
     let mut write = WriteWords::default();
     while let Some(word) = rest.next() {
         if !write.take(&word.to_ascii_uppercase(), rest)? {

@@ -114,14 +114,16 @@ pub(super) fn join(
 impl Pipeline for NodePipeline {
     fn send(&mut self, work: Work) -> Result<(), Work> {
         let full = match work {
-            Work::ServeHeaders { to, locator } => {
-                self.reads.try_send(ReadTask::Headers { to, locator }).map_err(TrySendError::into_inner)
-                    .map_err(ReadTask::into_work)
-            }
-            Work::ServeBlock { to, hash } => {
-                self.reads.try_send(ReadTask::Block { to, hash }).map_err(TrySendError::into_inner)
-                    .map_err(ReadTask::into_work)
-            }
+            Work::ServeHeaders { to, locator } => self
+                .reads
+                .try_send(ReadTask::Headers { to, locator })
+                .map_err(TrySendError::into_inner)
+                .map_err(ReadTask::into_work),
+            Work::ServeBlock { to, hash } => self
+                .reads
+                .try_send(ReadTask::Block { to, hash })
+                .map_err(TrySendError::into_inner)
+                .map_err(ReadTask::into_work),
             work => self
                 .work
                 .try_send(VerifyTask::Peer(work))

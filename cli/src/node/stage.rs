@@ -96,12 +96,7 @@ impl VerifyStage {
     }
 
     /// Verifies what has been collected in one batch.
-    fn transactions(
-        &mut self,
-        origins: &mut Vec<Origin>,
-        loose: &mut Vec<Vec<u8>>,
-        out: &Outward,
-    ) {
+    fn transactions(&mut self, origins: &mut Vec<Origin>, loose: &mut Vec<Vec<u8>>, out: &Outward) {
         let results = self.verifier.transactions(loose);
         loose.clear();
         for (origin, result) in origins.drain(..).zip(results) {

@@ -43,8 +43,9 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
 /// 1, 2, 4 .. and all cores.
 fn thread_counts() -> Vec<usize> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut counts: Vec<usize> =
-        std::iter::successors(Some(1), |count| Some(count * 2)).take_while(|n| *n < cores).collect();
+    let mut counts: Vec<usize> = std::iter::successors(Some(1), |count| Some(count * 2))
+        .take_while(|n| *n < cores)
+        .collect();
     counts.push(cores);
     counts
 }

@@ -20,8 +20,8 @@ pub(super) fn execute(global: &Global, command: WalletCommand) -> Result<(), Ter
         }
         WalletCommand::Import { file, encrypt, passphrase } => {
             let bytes = zeroize::Zeroizing::new(read_file(&file)?);
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| crate::wallet::WalletError::NotAKey)?;
+            let text =
+                std::str::from_utf8(&bytes).map_err(|_| crate::wallet::WalletError::NotAKey)?;
             make(global, &Wallet::from_text(text)?, &path()?, encrypt, &passphrase)
         }
         WalletCommand::Address(passphrase) => {

@@ -13,7 +13,9 @@ use rand::rngs::StdRng;
 
 use super::address::AddressBook;
 use super::config::Timing;
+use super::discouraged::Discouraged;
 use super::outbox::Outbox;
+use super::peers::Peers;
 use super::port::{Millis, Output};
 use crate::wire::NodeId;
 
@@ -45,6 +47,25 @@ pub(crate) struct Dialler {
     nodes: BTreeMap<SocketAddr, NodeId>,
     book_at: Millis,
     slots: usize,
+}
+
+/// What the dialler looks at to choose.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) book: &'a AddressBook,
+    pub(crate) peers: &'a Peers,
+    pub(crate) discouraged: &'a Discouraged,
+}
+
+impl Known<'_> {
+    fn is_connected(&self, node: Option<&NodeId>) -> bool {
+        node.is_some_and(|node| self.peers.by_node(node).is_some())
+    }
+
+    fn is_taken_or_bad(&self, address: &SocketAddr, now: Millis) -> bool {
+        self.discouraged.contains(address.ip(), now)
+            || self.peers.iter().any(|(_, peer)| peer.listens_at() == Some(*address))
+    }
 }
 
 /// How an outbound connection ended.
@@ -116,27 +137,23 @@ impl Dialler {
         fixed.next_at = now + wait_ms;
     }
 
-    /// Dials what is due. `skip` says which addresses must not be dialled, `have` which nodes
-    /// are connected already.
+    /// Dials what is due.
     pub(crate) fn tick(
         &mut self,
         now: Millis,
-        book: &AddressBook,
+        known: Known<'_>,
         rng: &mut StdRng,
-        skip: impl Fn(&SocketAddr) -> bool,
-        have: impl Fn(&NodeId) -> bool,
         out: &mut Outbox,
     ) {
-        let (links, nodes) = (&mut self.links, &self.nodes);
         for (address, fixed) in &mut self.fixed {
-            if links.contains_key(address) || now < fixed.next_at {
+            if self.links.contains_key(address) || now < fixed.next_at {
                 continue;
             }
-            if nodes.get(address).is_some_and(&have) {
+            if known.is_connected(self.nodes.get(address)) {
                 fixed.next_at = now + BOOK_INTERVAL_MS;
                 continue;
             }
-            links.insert(*address, Link::Dialling);
+            self.links.insert(*address, Link::Dialling);
             out.push(Output::Connect(*address));
         }
         if now < self.book_at {
@@ -144,14 +161,15 @@ impl Dialler {
         }
         self.book_at = now + BOOK_INTERVAL_MS;
         while self.has_free_slot() {
-            let (links, nodes, fixed) = (&self.links, &self.nodes, &self.fixed);
             let allowed = |address: &SocketAddr| {
-                !links.contains_key(address)
-                    && !fixed.contains_key(address)
-                    && !nodes.get(address).is_some_and(&have)
-                    && !skip(address)
+                !self.links.contains_key(address)
+                    && !self.fixed.contains_key(address)
+                    && !known.is_connected(self.nodes.get(address))
+                    && !known.is_taken_or_bad(address, now)
             };
-            let Some(address) = book.pick(now, rng, allowed) else { break };
+            let Some(address) = known.book.pick(now, rng, allowed) else {
+                break;
+            };
             self.links.insert(address, Link::Dialling);
             out.push(Output::Connect(address));
         }

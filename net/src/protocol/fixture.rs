@@ -16,7 +16,7 @@ use chain::{CompactTarget, Hash, Work as ChainWork};
 use ed25519_zebra::SigningKey;
 
 use super::*;
-use crate::wire::PROTOCOL_VERSION;
+use crate::wire::{NodeId, PROTOCOL_VERSION};
 
 /// When tests begin.
 pub(super) const START: Millis = Millis(1_800_000_000_000);

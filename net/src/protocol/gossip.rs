@@ -13,7 +13,7 @@ use rand::seq::IteratorRandom;
 
 use super::address::{AddressBook, is_plausible};
 use super::outbox::Outbox;
-use super::port::{Direction, Millis, Reason};
+use super::port::{Direction, Millis};
 use crate::wire::message::MAX_ADDRESSES;
 use crate::wire::{KnownAddress, Message};
 
@@ -22,7 +22,7 @@ const BUCKET: u64 = MAX_ADDRESSES as u64;
 /// Milliseconds in which it may tell one more.
 const REFILL_MS: u64 = 10_000;
 /// Longer messages are answers and not relayed.
-const MAX_RELAYED: usize = 10;
+pub(crate) const MAX_RELAYED: usize = 10;
 /// Peers a fresh address is relayed to.
 const FAN_OUT: usize = 2;
 /// An answer tells at most this share of the book, in percent, but no less than `MAX_RELAYED`.
@@ -81,35 +81,28 @@ impl Gossip {
         out.send(peer, Message::Addresses(list));
     }
 
-    /// Takes what a peer tells into the book; returns whether the book has changed.
+    /// Takes what a peer tells into the book; returns what is new.
     pub(crate) fn told(
         &mut self,
         peer: PeerId,
         list: &[KnownAddress],
         now: Millis,
         book: &mut AddressBook,
-        rng: &mut StdRng,
-        out: &mut Outbox,
-    ) -> Result<bool, Reason> {
-        let Some(talker) = self.talkers.get_mut(&peer) else { return Ok(false) };
+    ) -> Vec<KnownAddress> {
+        let Some(talker) = self.talkers.get_mut(&peer) else {
+            return Vec::new();
+        };
         let refill = (now - talker.filled_at) / REFILL_MS;
         talker.tokens = (talker.tokens + refill).min(BUCKET);
         talker.filled_at = talker.filled_at + refill * REFILL_MS;
         let heard = list.len().min(usize::try_from(talker.tokens).unwrap_or(usize::MAX));
         talker.tokens -= heard as u64;
-        let ip = talker.ip;
-        let mut fresh = Vec::new();
-        for known in &list[..heard] {
+        let mut fresh = list[..heard].to_vec();
+        fresh.retain(|known| {
             let address = known.socket();
-            if is_plausible(&address, ip) && book.heard(address, known.last_seen_s, now) {
-                fresh.push(*known);
-            }
-        }
-        let changed = !fresh.is_empty();
-        if changed && list.len() <= MAX_RELAYED {
-            self.relay(peer, &fresh, rng, out);
-        }
-        Ok(changed)
+            is_plausible(&address, talker.ip) && book.heard(address, known.last_seen_s, now)
+        });
+        fresh
     }
 
     /// Passes fresh addresses on to a few peers other than the one they came from.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 
+use mio::Token;
 use mio::event::Event;
-use mio::{Registry, Token};
 
-use super::connection::{Listener, ReadResult, Socket};
+use super::connection::{Door, Listener, ReadResult, Socket};
 use super::service::{ClientId, Service, ServiceLimits, ServiceOutput};
 use crate::protocol::Millis;
 
@@ -85,11 +85,10 @@ impl ServicePort {
         }
     }
 
-    pub(crate) fn accept(&mut self, registry: &Registry, next: &mut usize, now: Millis) {
+    pub(crate) fn accept(&mut self, door: &mut Door<'_>, now: Millis) {
         while let Some((stream, address)) = self.listener.accept(now) {
-            let token = super::take_token(next);
-            match Socket::register(stream, registry, token) {
-                Ok(socket) => self.admit(token, socket, address, now),
+            match door.stream(stream) {
+                Ok((token, socket)) => self.admit(token, socket, address, now),
                 Err(error) => {
                     tracing::warn!(target: "net", %address, %error, "cannot take a client");
                 }

@@ -34,17 +34,6 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn register(
-        mut stream: TcpStream,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Socket> {
-        // Small messages must not wait for others; not fatal if the system cannot.
-        let _ = stream.set_nodelay(true);
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Socket { stream, readable: false, writable: false, gone: false, stalled_since: None })
-    }
-
     pub(crate) fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.gone |= event.is_write_closed() || event.is_error();
@@ -117,6 +106,39 @@ impl Socket {
     }
 }
 
+/// Adds sockets to the poll, each under a token of its own that is never used again.
+#[derive(Debug)]
+pub(crate) struct Door<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) next_token: &'a mut usize,
+}
+
+impl Door<'_> {
+    pub(crate) fn token(&mut self) -> Token {
+        let token = Token(*self.next_token);
+        *self.next_token += 1;
+        token
+    }
+
+    pub(crate) fn stream(&mut self, mut stream: TcpStream) -> io::Result<(Token, Socket)> {
+        let token = self.token();
+        // Small messages must not wait for others; not fatal if the system cannot.
+        let _ = stream.set_nodelay(true);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(&mut stream, token, both)?;
+        let socket =
+            Socket { stream, readable: false, writable: false, gone: false, stalled_since: None };
+        Ok((token, socket))
+    }
+
+    pub(crate) fn listener(&mut self, address: SocketAddr) -> io::Result<(Token, Listener)> {
+        let token = self.token();
+        let mut socket = TcpListener::bind(address)?;
+        self.registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok((token, Listener { socket, retry_at: None }))
+    }
+}
+
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -125,16 +147,6 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn bind(
-        address: SocketAddr,
-        registry: &Registry,
-        token: Token,
-    ) -> io::Result<Listener> {
-        let mut socket = TcpListener::bind(address)?;
-        registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(Listener { socket, retry_at: None })
-    }
-
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::ops::Bound;
 
 use chain::ledger::PeerId;
+use mio::Token;
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Registry, Token};
 
 use super::ReactorConfig;
-use super::connection::{Listener, ReadResult, Socket};
+use super::connection::{Door, Listener, ReadResult, Socket};
 use crate::protocol::{Direction, Input, Millis, Reason};
 use crate::wire::{Message, Role, Session, SessionEvent};
 
@@ -92,7 +92,7 @@ impl PeerPort {
     }
 
     /// Lets in who knocks, as far as there is room for handshakes.
-    pub(crate) fn accept(&mut self, registry: &Registry, next: &mut usize, now: Millis) {
+    pub(crate) fn accept(&mut self, door: &mut Door<'_>, now: Millis) {
         while let Some((stream, address)) = self.listener.accept(now) {
             let pending = self.links.values().filter(|link| {
                 link.direction == Direction::Inbound && link.stage == Stage::Handshake
@@ -101,7 +101,7 @@ impl PeerPort {
                 tracing::debug!(target: "net", %address, "refused: too many handshakes");
                 continue;
             }
-            let added = self.add(stream, address, Direction::Inbound, registry, next, now);
+            let added = self.add(stream, address, Direction::Inbound, door, now);
             if let Err(error) = added {
                 tracing::warn!(target: "net", %address, %error, "cannot take a connection");
             }
@@ -109,15 +109,9 @@ impl PeerPort {
     }
 
     /// Starts to open a connection.
-    pub(crate) fn connect(
-        &mut self,
-        address: SocketAddr,
-        registry: &Registry,
-        next: &mut usize,
-        now: Millis,
-    ) {
+    pub(crate) fn connect(&mut self, address: SocketAddr, door: &mut Door<'_>, now: Millis) {
         let added = TcpStream::connect(address)
-            .and_then(|stream| self.add(stream, address, Direction::Outbound, registry, next, now));
+            .and_then(|stream| self.add(stream, address, Direction::Outbound, door, now));
         if let Err(error) = added {
             let reason = Reason::Io(error.to_string());
             self.notices.push_back(Input::ConnectFailed { address, reason });
@@ -129,17 +123,16 @@ impl PeerPort {
         stream: TcpStream,
         address: SocketAddr,
         direction: Direction,
-        registry: &Registry,
-        next: &mut usize,
+        door: &mut Door<'_>,
         now: Millis,
     ) -> io::Result<()> {
-        let token = super::take_token(next);
+        let (token, socket) = door.stream(stream)?;
         let (role, stage) = match direction {
             Direction::Outbound => (Role::Initiator, Stage::Connecting),
             Direction::Inbound => (Role::Responder, Stage::Handshake),
         };
         let link = Link {
-            socket: Socket::register(stream, registry, token)?,
+            socket,
             session: Session::new(role, &self.config.identity, &self.config.genesis),
             address,
             direction,

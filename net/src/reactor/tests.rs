@@ -15,7 +15,7 @@ use chain::Hash;
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use super::*;
-use crate::protocol::{AddressBook, Config, PeerState};
+use crate::protocol::{AddressBook, Config, PeerState, Timing};
 
 /// Longer than anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,6 +70,7 @@ struct Setup {
     listen: SocketAddr,
     peers: Vec<SocketAddr>,
     handshake_ms: u64,
+    timing: Timing,
     work_queue: usize,
     services: Vec<(ServiceLimits, Box<dyn Service>)>,
 }
@@ -77,12 +78,15 @@ struct Setup {
 impl Setup {
     fn new(seed: u8) -> Setup {
         let (listen, peers, services) = (any_port(), vec![], vec![]);
-        Setup { seed, listen, peers, handshake_ms: 10_000, work_queue: 64, services }
+        let timing = Timing { list_peers_ms: 5, backoff_first_ms: 20, ..Timing::default() };
+        let (handshake_ms, work_queue) = (10_000, 64);
+        Setup { seed, listen, peers, handshake_ms, timing, work_queue, services }
     }
 
     fn start(self) -> Node {
         let identity = identity(self.seed);
-        let config = Config { peers: self.peers, ..Config::new(identity.node_id()) };
+        let (peers, timing) = (self.peers, self.timing);
+        let config = Config { peers, timing, ..Config::new(identity.node_id()) };
         let mut reactor = Reactor::bind(ReactorConfig {
             handshake_ms: self.handshake_ms,
             ..ReactorConfig::new(self.listen, GENESIS, identity)
@@ -96,7 +100,7 @@ impl Setup {
         let waker = reactor.waker();
         let (works, works_end) = bounded(self.work_queue);
         let (inputs_end, inputs) = bounded(64);
-        let (peers, peers_end) = bounded(64);
+        let (peers, peers_end) = bounded(1000);
         let (books, books_end) = bounded(64);
         let stop = Arc::new(AtomicBool::new(false));
         let pipeline = TestPipeline { works, inputs, peers, books, stop: Arc::clone(&stop) };

@@ -34,6 +34,8 @@ pub(super) struct World {
     pub(super) signed: Vec<CheckedTransaction>,
     /// The main chain as one knows it who only hears of changes.
     follower: Vec<Hash>,
+    /// The bodies the ledger asked for last.
+    wanted: Vec<Hash>,
     job: Option<Arc<Job>>,
     /// Numbers peers and requests: nobody sends twice, so a fault names one message.
     senders: u64,
@@ -59,6 +61,7 @@ impl World {
             ledger,
             signed: Vec::new(),
             follower: vec![network.genesis_hash()],
+            wanted: Vec::new(),
             job: None,
             senders: 0,
         };
@@ -180,13 +183,13 @@ impl World {
                 Output::PeerFault { from, .. } => blamed.push(from),
                 Output::Job(job) => self.job = job,
                 Output::Wanted(points) => {
-                    let hashes: Vec<Hash> = points.iter().map(|point| point.hash).collect();
-                    assert_eq!(hashes, self.chain.wanted(&self.truth), "the missing bodies");
+                    self.wanted = points.iter().map(|point| point.hash).collect();
                 }
                 _ => {}
             }
         }
         assert_eq!(blamed, faulty, "exactly those who sent something invalid are at fault");
+        assert_eq!(self.wanted, self.chain.wanted(&self.truth), "the missing bodies");
         self.check_chain();
         let moved = before != self.follower;
         self.check_state(moved);

@@ -1,18 +1,13 @@
 use super::*;
 
 fn payload(seed: u8) -> Vec<u8> {
-    (0..MIN_TRANSACTION_BYTES + usize::from(seed))
-        .map(|at| (at as u8).wrapping_mul(seed))
-        .collect()
+    (0..MIN_TRANSACTION_BYTES + usize::from(seed)).map(|at| (at as u8).wrapping_mul(seed)).collect()
 }
 
 fn written(folder: &Path, seeds: &[u8]) -> (PathBuf, Vec<Location>) {
     let path = folder.join("log");
     let mut log = RecordLog::open(&path, &Hash::ZERO).unwrap();
-    let locations = seeds
-        .iter()
-        .map(|&seed| log.append(&payload(seed)).unwrap())
-        .collect();
+    let locations = seeds.iter().map(|&seed| log.append(&payload(seed)).unwrap()).collect();
     log.sync().unwrap();
     (path, locations)
 }
@@ -25,10 +20,7 @@ fn reopened(path: &Path) -> Result<Vec<Vec<u8>>, StoreError> {
 fn records_survive_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let (path, locations) = written(folder.path(), &[1, 2, 3]);
-    assert_eq!(
-        reopened(&path).unwrap(),
-        [payload(1), payload(2), payload(3)]
-    );
+    assert_eq!(reopened(&path).unwrap(), [payload(1), payload(2), payload(3)]);
     let log = RecordLog::open_read_only(&path, &Hash::ZERO).unwrap();
     assert_eq!(log.read(locations[1]).unwrap(), payload(2));
 }
@@ -61,11 +53,7 @@ fn damage_in_the_middle_is_refused_with_file_and_offset() {
     let folder = tempfile::tempdir().unwrap();
     let (path, locations) = written(folder.path(), &[1, 2, 3]);
     let whole = std::fs::read(&path).unwrap();
-    for at in [
-        locations[1].offset,
-        locations[1].offset + 4,
-        locations[1].offset + 20,
-    ] {
+    for at in [locations[1].offset, locations[1].offset + 4, locations[1].offset + 20] {
         let mut bytes = whole.clone();
         bytes[usize::try_from(at).unwrap()] ^= 0x40;
         std::fs::write(&path, &bytes).unwrap();
@@ -75,11 +63,7 @@ fn damage_in_the_middle_is_refused_with_file_and_offset() {
                 if *named == path && *offset == locations[1].offset),
             "{error}"
         );
-        assert_eq!(
-            std::fs::read(&path).unwrap(),
-            bytes,
-            "a refused file is left alone"
-        );
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "a refused file is left alone");
     }
 }
 

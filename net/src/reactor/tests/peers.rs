@@ -130,6 +130,31 @@ fn nothing_is_lost_while_the_pipeline_is_full() {
 }
 
 #[test]
+fn peers_are_not_late_while_they_are_not_read() {
+    let mut setup = Setup { work_queue: 1, ..Setup::new(1) };
+    setup.timing.pong_ms = 50;
+    let node = setup.start();
+    let mut peer = Peer::ready(node.address, 2);
+    for nonce in 0..3 {
+        peer.send(&Message::Headers(vec![Header { nonce, ..Header::decode(&[0; 80]) }]));
+    }
+    let ping = peer.wait_for(|message| matches!(message, Message::Ping(_)));
+    // The pipeline is full, so the pong stays unread for several times the limit: the
+    // connection must be open after that.
+    let Message::Ping(nonce) = ping else { panic!("waited for it") };
+    peer.send(&Message::Pong(nonce));
+    peer.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let silence = peer.stream.read(&mut [0; 1]).unwrap_err();
+    assert!(matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+    peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..3 {
+        node.works.recv_timeout(PATIENCE).unwrap();
+    }
+    peer.send(&Message::Ping(7));
+    peer.wait_for(|message| *message == Message::Pong(7));
+}
+
+#[test]
 fn another_network_is_refused() {
     let node = Setup::new(1).start();
     let mut peer = Peer::dial(node.address, 2, Hash([9; 32]));

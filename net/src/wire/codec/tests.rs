@@ -70,7 +70,8 @@ proptest! {
         sizes in vec(1..200_usize, 1..50),
     ) {
         let bytes: Vec<u8> = messages.iter().flat_map(encode).collect();
-        let (mut decoder, mut decoded, mut rest) = (FrameDecoder::default(), Vec::new(), &bytes[..]);
+        let (mut decoder, mut decoded) = (FrameDecoder::default(), Vec::new());
+        let mut rest = &bytes[..];
         for size in sizes.iter().cycle() {
             if rest.is_empty() {
                 break;

@@ -1,0 +1,148 @@
+//! What other threads say: answers to questions of clients, and news of the chain.
+
+use chain::ledger::{self, Answer, PoolStatus, RequestId};
+use net::ServiceOutput;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::{Admin, Asked, Event};
+use crate::command;
+use crate::reply::{self, Code, Failure};
+
+impl Admin {
+    pub(super) fn event(&mut self, event: Event) {
+        match event {
+            Event::Ledger(output) => self.ledger_said(output),
+            Event::Refused { request, failure } => self.answered(request, &Err(failure)),
+            Event::Read { request, answer } => self.answered(request, &answer),
+        }
+    }
+
+    fn ledger_said(&mut self, output: ledger::Output) {
+        match output {
+            ledger::Output::Answer { request, answer } => self.ledger_answered(request, answer),
+            ledger::Output::TipChanged(change) => {
+                self.status.tip_changed(&change);
+                for height in self.lives.tip_changed(&change) {
+                    self.want_height(height).ok(); // a busy ledger makes blocks anyway
+                }
+                self.settle();
+                self.tell_watchers(|client| client.tip_events(&change));
+            }
+            ledger::Output::Pooled { transaction, reverted, .. } => {
+                self.status.pooled(&transaction);
+                if !reverted {
+                    self.tell_watchers(|client| client.pooled_events(&transaction));
+                }
+            }
+            ledger::Output::Dropped { txid, reason } => {
+                self.lives.dropped(&txid, reason);
+                self.settle();
+                self.tell_watchers(|client| client.dropped_events(&txid, reason));
+            }
+            _ => {}
+        }
+    }
+
+    fn ledger_answered(&mut self, request: RequestId, answer: Answer) {
+        let Some(asked) = self.asked.get(&request).copied() else { return };
+        let answer = match (asked, answer) {
+            (Asked::Write(client, Some(wait)), Answer::Accepted { txid }) => {
+                self.asked.remove(&request);
+                self.lives.wait(txid, self.waiter(client, wait));
+                self.lives.is_pending(&txid);
+                return;
+            }
+            (_, Answer::Accepted { txid }) => {
+                Ok(json!({ "txid": txid.to_string(), "status": "pending" }))
+            }
+            (Asked::Wait(_, txid), Answer::Status(PoolStatus::Pending)) => {
+                self.asked.remove(&request);
+                self.lives.is_pending(&txid);
+                return;
+            }
+            (Asked::Wait(_, txid), Answer::Status(PoolStatus::Dropped(reason))) => {
+                self.asked.remove(&request);
+                self.lives.dropped(&txid, reason);
+                return self.settle();
+            }
+            (Asked::Wait(client, txid), Answer::Status(PoolStatus::Unknown)) => {
+                self.lives.forget(client);
+                Err(unknown(&txid))
+            }
+            (Asked::Transaction(_, txid), Answer::Status(status)) => show_status(&txid, &status),
+            (_, Answer::Status(_)) => unreachable!("only TX and WAIT look transactions up"),
+            (_, Answer::Refused(refusal)) => Err(Failure::new(Code::Refused, refusal)),
+            (_, Answer::Invalid(error)) => Err(Failure::new(Code::Refused, error)),
+            (_, Answer::NoKey) => Err(Failure::new(
+                Code::Locked,
+                "the node's wallet is locked; start it with --passphrase-file",
+            )),
+            (_, Answer::Account { key, balance, next_sequence, pooled }) => Ok(json!({
+                "address": key.to_string(),
+                "balance": balance,
+                "coins": command::show_coins(balance),
+                "next_sequence": next_sequence,
+                "pending": pooled,
+            })),
+        };
+        self.answered(request, &answer);
+    }
+
+    /// Passes an answer on, or asks the next question.
+    fn answered(&mut self, request: RequestId, answer: &Result<Value, Failure>) {
+        let Some(asked) = self.asked.remove(&request) else { return };
+        match (asked, answer) {
+            (Asked::Transaction(_, txid) | Asked::Wait(_, txid), Err(failure))
+                if failure.code == Code::NotFound && failure.message != unknown(&txid).message =>
+            {
+                self.asked.insert(request, asked);
+                let input = ledger::Input::Lookup { request, txid };
+                if let Err(failure) = self.tell_ledger(request, input) {
+                    self.lives.forget(asked.client());
+                    self.finish(asked.client(), &Err(failure));
+                }
+            }
+            (Asked::Wait(_, txid), Ok(included)) => {
+                self.lives.found(&txid, included, self.status.height());
+                self.settle();
+            }
+            _ => self.finish(asked.client(), answer),
+        }
+    }
+
+    /// Answers the waits that have come to an end.
+    fn settle(&mut self) {
+        for (client, answer) in self.lives.settled() {
+            self.finish(client, &answer);
+        }
+    }
+
+    fn tell_watchers(&mut self, mut events: impl FnMut(&mut Client) -> Vec<Value>) {
+        for (id, client) in &mut self.clients {
+            if client.watches() {
+                for event in events(client) {
+                    let bytes = reply::event(&event);
+                    self.outbox.push_back(ServiceOutput::Send { client: *id, bytes });
+                }
+            }
+        }
+    }
+}
+
+fn unknown(txid: &chain::Hash) -> Failure {
+    let what = format!("transaction {txid} is neither in the chain nor in this node's pool");
+    Failure::new(Code::NotFound, what)
+}
+
+fn show_status(txid: &chain::Hash, status: &PoolStatus) -> Result<Value, Failure> {
+    match status {
+        PoolStatus::Pending => Ok(json!({ "txid": txid.to_string(), "status": "pending" })),
+        PoolStatus::Dropped(reason) => Ok(json!({
+            "txid": txid.to_string(),
+            "status": reason.code(),
+            "message": reason.to_string(),
+        })),
+        PoolStatus::Unknown => Err(unknown(txid)),
+    }
+}
