@@ -91,6 +91,8 @@ pub struct Ledger<S> {
     senders: BTreeMap<Hash, PeerId>,
     fresh: VecDeque<CheckedBlock>,
     outbox: VecDeque<Output>,
+    /// Transactions and bytes in the pool, as last said.
+    said_pool: (usize, usize),
 }
 
 /// What one run of [`Ledger::activate`] did.
@@ -119,6 +121,7 @@ impl<S: Store> Ledger<S> {
             Input::Mined(solution) => self.mined(now, &solution)?,
             Input::Tick => {}
         }
+        self.say_pool_size();
         self.refresh_job(now)
     }
 
@@ -157,6 +160,9 @@ impl<S: Store> Ledger<S> {
         // Also when one was refused: those before it are in the tree.
         if self.tree.len() > known {
             self.say_wanted();
+            if self.tree.is_tied() {
+                self.look_for_work();
+            }
         }
     }
 
@@ -190,6 +196,14 @@ impl<S: Store> Ledger<S> {
 
     fn judge(&mut self, from: PeerId, verdict: HeadersVerdict) {
         self.outbox.push_back(Output::HeadersJudged { from, verdict });
+    }
+
+    fn say_pool_size(&mut self) {
+        let (count, bytes) = (self.pool.len(), self.pool.bytes());
+        if self.said_pool != (count, bytes) {
+            self.said_pool = (count, bytes);
+            self.outbox.push_back(Output::PoolSize { count, bytes });
+        }
     }
 
     fn say_wanted(&mut self) {
@@ -294,8 +308,11 @@ impl<S: Store> Ledger<S> {
             self.say_wanted();
             return Ok(());
         }
+        let already_said = self.outbox.len();
         self.follow_in_pool(&moves)?;
+        let about_the_pool = self.outbox.split_off(already_said);
         self.outbox.push_back(Output::TipChanged(Arc::new(self.tip_change(moves))));
+        self.outbox.extend(about_the_pool);
         self.say_wanted();
         self.compact_kept_if_long()?;
         self.mark_job_outdated();
@@ -393,8 +410,6 @@ impl<S: Store> Ledger<S> {
             work: self.tree.work(tip),
             best_header: self.tree.point(self.tree.best_header()),
             locator: self.tree.locator(),
-            pool_count: self.pool.len(),
-            pool_bytes: self.pool.bytes(),
         }
     }
 }

@@ -267,6 +267,23 @@ impl Mempool {
         self.remove(txid);
     }
 
+    /// Remembers why a transaction that was in a block does not come back. `None` when it is
+    /// here anyway.
+    pub fn give_up(&mut self, txid: &Hash, refusal: &Refusal) -> Option<Dropped> {
+        let reason = match refusal {
+            Refusal::Known => return None,
+            Refusal::Stale { .. } => DropReason::Superseded,
+            Refusal::Expired { .. } => DropReason::Expired,
+            Refusal::Underpriced { replaced, .. } => DropReason::Replaced(*replaced),
+            Refusal::CannotPayFees { .. } => DropReason::CannotPayFees,
+            Refusal::TooFarAhead { .. } | Refusal::AccountFull { .. } | Refusal::Full => {
+                DropReason::Evicted
+            }
+        };
+        self.remember(txid, reason);
+        Some((*txid, reason))
+    }
+
     /// Brings a queue up to date with its account as of a new tip.
     pub fn update_account(&mut self, signer: &PublicKey, account: Account) -> Vec<Dropped> {
         let mut gone = Vec::new();
@@ -445,6 +462,11 @@ impl Mempool {
 
     fn drop(&mut self, txid: &Hash, reason: DropReason, gone: &mut Vec<Dropped>) {
         self.remove(txid);
+        self.remember(txid, reason);
+        gone.push((*txid, reason));
+    }
+
+    fn remember(&mut self, txid: &Hash, reason: DropReason) {
         if self.dropped.insert(*txid, reason).is_none() {
             self.dropped_order.push_back(*txid);
         }
@@ -453,7 +475,6 @@ impl Mempool {
         {
             self.dropped.remove(&oldest);
         }
-        gone.push((*txid, reason));
     }
 
     fn forget_dropped(&mut self, txid: &Hash) {

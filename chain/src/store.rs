@@ -16,7 +16,7 @@ use crate::block::CheckedBlock;
 use crate::execute::{Delta, View};
 use crate::header::Header;
 
-pub use log::{LogRepair, RecordLog, TORN_TAIL_LIMIT_BYTES};
+pub use log::{RecordLog, TORN_TAIL_LIMIT_BYTES};
 pub use memory::MemoryStore;
 pub use sqlite::{SqliteArchive, SqliteStore};
 
@@ -188,14 +188,14 @@ pub trait Store: Archive + Send {
     /// When the store fails.
     fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
 
-    /// Keeps a block body. Not yet synced.
+    /// Keeps a block body, on stable storage.
     ///
     /// # Errors
     /// When the store fails.
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
 
-    /// Makes a stored block the new tip: syncs its body, then writes chain row, undo, state rows
-    /// and outcomes in one transaction.
+    /// Makes a stored block the new tip: writes chain row, undo, state rows and outcomes in one
+    /// transaction.
     ///
     /// # Errors
     /// When the store fails.

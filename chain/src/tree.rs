@@ -64,6 +64,8 @@ pub struct HeaderTree {
     candidates: BTreeSet<(Rank, NodeId)>,
     /// The best header chain by height, genesis first.
     best: Vec<NodeId>,
+    /// Whether another valid header has as much work as the best.
+    tied: bool,
     tip: NodeId,
     arrivals: Arrival,
 }
@@ -107,6 +109,7 @@ impl HeaderTree {
             nodes: vec![node],
             candidates: BTreeSet::from([((work, Reverse((0, 0))), root)]),
             best: vec![root],
+            tied: false,
             tip: root,
             arrivals: 1,
         }
@@ -147,11 +150,15 @@ impl HeaderTree {
             completed: None,
             invalid: above.invalid,
         };
-        let better = !node.invalid && node.work > self.nodes[self.best_header().0].work;
+        let (valid, work) = (!node.invalid, node.work);
+        let best_work = self.nodes[self.best_header().0].work;
         self.nodes.push(node);
         self.by_hash.insert(hash, id);
-        if better {
+        if valid && work > best_work {
             self.set_best(id);
+            self.tied = false;
+        } else if valid && work == best_work {
+            self.tied = true;
         }
         Some(Added::New(id))
     }
@@ -204,6 +211,15 @@ impl HeaderTree {
                 .expect("genesis is valid");
             self.set_best(NodeId(best));
         }
+        let best_work = self.nodes[self.best_header().0].work;
+        let best = self.nodes.iter().filter(|node| !node.invalid && node.work == best_work);
+        self.tied = best.count() > 1;
+    }
+
+    /// Whether two chains have the most work, and the tip is the end of one of them. Every node
+    /// stays on the one it saw first, until one more block decides.
+    pub fn is_tied(&self) -> bool {
+        self.tied && self.nodes[self.tip.0].work == self.nodes[self.best_header().0].work
     }
 
     /// Whether a node or one of its ancestors is invalid.

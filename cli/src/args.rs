@@ -16,7 +16,7 @@ use crate::command::{
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 timed out.
 #[derive(Debug, Parser)]
-#[command(name = "graven", version, propagate_version = true, infer_subcommands = false)]
+#[command(name = "graven", version)]
 pub struct Cli {
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -13,6 +13,7 @@ mod transaction;
 mod watch;
 
 use std::fmt::Display;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use crate::reply::{Code, Failure};
@@ -139,12 +140,24 @@ impl Words {
         word.parse().map_err(|error| UsageError(format!("{what} {word:?}: {error}")))
     }
 
+    fn limit(&mut self) -> Result<usize, UsageError> {
+        self.parsed::<NonZeroUsize>("the limit").map(NonZeroUsize::get)
+    }
+
     fn end(&mut self) -> Result<(), UsageError> {
         match self.next() {
             None => Ok(()),
             Some(extra) => Err(UsageError(format!("{extra:?} is not expected here"))),
         }
     }
+}
+
+/// A number that counts from 1.
+fn count(what: &str, word: &str) -> Result<u32, UsageError> {
+    word.parse()
+        .ok()
+        .filter(|&count| count > 0)
+        .ok_or_else(|| UsageError(format!("{what} is at least 1, not {word:?}")))
 }
 
 fn unexpected(word: &str) -> UsageError {
@@ -197,11 +210,19 @@ impl Line {
         Line(vec![name.to_string()])
     }
 
-    /// Adds a word.
+    /// Adds a word. Line breaks become blanks: a word cannot end the line.
     #[must_use]
     pub fn word(mut self, word: impl Display) -> Line {
-        self.0.push(words::quote(&word.to_string()));
+        self.0.push(words::quote(&word.to_string().replace(['\r', '\n'], " ")));
         self
+    }
+
+    /// Adds a key or value as typed: with a `base64:` or `hex:` prefix as it is, else as bytes,
+    /// which may hold line breaks.
+    #[must_use]
+    pub fn typed(self, text: &str) -> Line {
+        let encoded = text.starts_with("base64:") || text.starts_with("hex:");
+        if encoded { self.word(text) } else { self.bytes(text.as_bytes()) }
     }
 
     /// Adds bytes as a word.

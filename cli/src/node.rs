@@ -195,11 +195,7 @@ pub fn open_ledger(
     options: LedgerOptions,
 ) -> Result<Ledger<SqliteStore>, NodeError> {
     let genesis = checked_genesis(&options.network);
-    let mut store = SqliteStore::open(folder, &options.network, &genesis, &Delta::default())?;
-    for repair in store.take_repairs() {
-        tracing::warn!(target: "node", path = %repair.path.display(), offset = repair.offset,
-            dropped = repair.dropped, "cut off an incomplete record that a crash left");
-    }
+    let store = SqliteStore::open(folder, &options.network, &genesis, &Delta::default())?;
     let bar = crate::terminal::progress_bar("indexing");
     let mut progress = |progress: Progress| {
         // Ten thousandths of the log are fine enough for a bar.

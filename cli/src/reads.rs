@@ -43,7 +43,7 @@ pub fn put_outcome(object: &mut Map<String, Value>, outcome: &[u8]) {
             object.extend(version.map(|version| ("version".to_string(), version.into())));
         }
         Ok(Outcome::Failed { operation, reason }) => {
-            object.insert("operation".to_string(), operation.into());
+            object.insert("failed_operation".to_string(), operation.into());
             object.insert("reason".to_string(), reason.code().into());
             object.insert("message".to_string(), reason.to_string().into());
         }

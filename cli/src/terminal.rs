@@ -154,12 +154,12 @@ fn retrieve_all(global: &Global, args: &RetrieveAllArgs) -> Result<(), TerminalE
     let mut whole: Option<Value> = None;
     loop {
         let have = whole.as_ref().and_then(|all| all["versions"].as_array()).map_or(0, Vec::len);
-        let limit = args.limit.map_or(PAGE, |limit| limit - have).min(PAGE);
+        let limit = args.limit.map_or(PAGE, |limit| limit.get() - have).min(PAGE);
         let page = client.request(&args.line(limit, after))?;
         after = page["next"].as_u64();
         let all = append(whole.take(), page, "versions");
         let have = all["versions"].as_array().map_or(0, Vec::len);
-        if after.is_none() || args.limit.is_some_and(|limit| have >= limit) {
+        if after.is_none() || args.limit.is_some_and(|limit| have >= limit.get()) {
             return print(global, &all, show::history);
         }
         whole = Some(all);
@@ -172,12 +172,12 @@ fn scan(global: &Global, args: &ScanArgs) -> Result<(), TerminalError> {
     let mut whole: Option<Value> = None;
     loop {
         let have = whole.as_ref().and_then(|all| all["keys"].as_array()).map_or(0, Vec::len);
-        let limit = args.limit.map_or(PAGE, |limit| limit - have).min(PAGE);
+        let limit = args.limit.map_or(PAGE, |limit| limit.get() - have).min(PAGE);
         let page = client.request(&args.line(limit, after.as_deref()))?;
         after = get_bytes(&page, "next");
         let all = append(whole.take(), page, "keys");
         let have = all["keys"].as_array().map_or(0, Vec::len);
-        if after.is_none() || args.limit.is_some_and(|limit| have >= limit) {
+        if after.is_none() || args.limit.is_some_and(|limit| have >= limit.get()) {
             return print(global, &all, show::keys);
         }
         whole = Some(all);

@@ -293,7 +293,7 @@ impl Protocol {
             }
             Ledger::Refused { txid, .. } => self.relay.refused(txid),
             Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
-            Ledger::Job(_) | Ledger::Answer { .. } => {}
+            Ledger::PoolSize { .. } | Ledger::Job(_) | Ledger::Answer { .. } => {}
         }
     }
 

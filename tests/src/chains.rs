@@ -36,7 +36,7 @@ pub fn paid_network() -> Network {
         name: "paid".to_string(),
         min_fee_per_byte: 1,
         default_policy: KeyPolicy::Owned,
-        subsidy: Subsidy { initial: 500, halving_blocks: 40, maturity_blocks: 3 },
+        subsidy: Subsidy { initial: 1_500, halving_blocks: 40, maturity_blocks: 3 },
         ..free_network()
     }
 }
@@ -280,7 +280,7 @@ pub enum Given {
 const STORY_SIGNERS: usize = 2;
 
 /// Bodies in a [`story`] come at most so many blocks late.
-const STORY_DELAY: u64 = 4;
+const STORY_DELAY: usize = 4;
 
 /// A node's life: blocks that fork, come late and sometimes are invalid, and loose transactions.
 /// The same seed gives the same story.
@@ -313,7 +313,7 @@ pub fn story(network: &Network, seed: u64, blocks: u64) -> Vec<Given> {
         ends.push((grower.place.clone(), sequences));
         let headers = check_headers(network, &[*block.header()]).expect("it has work");
         given.push(Given::Headers(headers));
-        late.push((number + draw(STORY_DELAY as usize) as u64, block));
+        late.push((number + draw(STORY_DELAY) as u64, block));
         let due = late.extract_if(.., |(due, _)| *due <= number || number + 1 == blocks);
         given.extend(due.map(|(_, block)| Given::Block(block)));
         let signer = draw(STORY_SIGNERS);

@@ -1,3 +1,5 @@
 //! Tests.
 
+pub mod chains;
+pub mod model;
 pub mod node;

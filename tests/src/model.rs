@@ -353,7 +353,8 @@ impl PoolModel {
 
     /// The first sequence of an account that does not wait.
     pub fn first_missing(&self, signer: PublicKey, account: Account) -> u64 {
-        let taken: BTreeSet<u64> = self.of(signer).map(|transaction| transaction.sequence).collect();
+        let taken: BTreeSet<u64> =
+            self.of(signer).map(|transaction| transaction.sequence).collect();
         (account.sequence..).find(|sequence| !taken.contains(sequence)).expect("few wait")
     }
 

@@ -7,29 +7,22 @@
 //! whatever address the page shows. What a command prints on standard error comes after what it
 //! prints on standard output. After `graven shutdown` the next command waits for the node's end.
 
-#[path = "commands/transcript.rs"]
-mod transcript;
+mod commands {
+    pub(crate) mod transcript;
+}
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use commands::transcript::{Step, difference, steps};
 use tests::node::{Client, Node, Setup, graven};
-use transcript::{Step, difference, steps};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
 /// Pages with a test below.
-const PAGES: [&str; 8] = [
-    "admin-port",
-    "bench",
-    "history-scan",
-    "node",
-    "put-get",
-    "upkeep",
-    "wallet",
-    "watch-wait",
-];
+const PAGES: [&str; 8] =
+    ["admin-port", "bench", "history-scan", "node", "put-get", "upkeep", "wallet", "watch-wait"];
 
 #[test]
 fn admin_port_page_is_true() {

@@ -1,5 +1,7 @@
 //! Consensus as a whole: random histories against naive models, and every rule by its name.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod consensus {
     mod histories;
     mod maker;

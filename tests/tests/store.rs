@@ -1,23 +1,26 @@
 //! The store on disk under a ledger: what survives, what is rebuilt, what is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use chain::audit::{AuditError, AuditReport, audit};
+use chain::block::CheckedBlock;
 use chain::execute::{Delta, Order, Range, Row, StateMachine, View};
 use chain::ledger::{Input, Ledger, OpenError, PeerId, RequestId, Source};
 use chain::params::Network;
-use chain::rules::isolation::checked_genesis;
+use chain::rules::isolation::{check_headers, checked_genesis};
 use chain::store::{Archive, MemoryStore, SqliteArchive, SqliteStore, Store, StoreError};
 use kv::KeyValue;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tests::chains::{
-    Given, Grower, account, clock, free_network, memory_ledger, options, paid_network,
-    signing_key, story, unsigned,
+    Given, Grower, account, clock, free_network, memory_ledger, options, paid_network, signing_key,
+    story, unsigned,
 };
 
 const BLOCK_LOG: &str = "blocks.log";
@@ -182,6 +185,33 @@ proptest! {
     }
 }
 
+/// Children that came before their parent were attached in another order than that of the log.
+#[test]
+fn late_children_of_one_parent_tie_alike_after_a_rebuild() {
+    let network = free_network();
+    let mut grower = Grower::new(&network);
+    let parent = grower.grow(account(0), &[]);
+    let place = grower.place.clone();
+    let children = [(); 3].map(|()| {
+        grower.place = place.clone();
+        grower.grow(account(0), &[])
+    });
+    let linked = |child: &CheckedBlock| {
+        let headers = [*parent.header(), *child.header()];
+        Given::Headers(check_headers(&network, &headers).unwrap())
+    };
+    let mut given: Vec<Given> = children.iter().map(linked).collect();
+    given.extend(children.iter().rev().cloned().map(Given::Block));
+    given.push(Given::Block(parent.clone()));
+    let folder = lived(&network, &given);
+    let tip = SqliteArchive::open(folder.path(), &network).unwrap().tip().unwrap();
+    assert_eq!(tip.hash, children[2].hash(), "its body came first");
+    let before = dump(folder.path(), &network);
+    SqliteStore::remove_index(folder.path()).unwrap();
+    drop(open(folder.path(), &network).unwrap());
+    assert_eq!(before, dump(folder.path(), &network));
+}
+
 fn assert_alike(memory: &MemoryStore, disk: &SqliteStore, given: &[Given]) {
     assert_eq!(memory.tip().unwrap(), disk.tip().unwrap());
     assert_eq!(memory.main_headers(0, 1000).unwrap(), disk.main_headers(0, 1000).unwrap());
@@ -293,9 +323,8 @@ fn what_clients_were_promised_survives_a_drop_and_a_torn_tail() {
     let mut grower = Grower::new(&network);
     let key = signing_key(0);
     let write = kv::Operation::Delete { key: b"k", expect: kv::Expect::Any };
-    let waiting: Vec<_> = (0..5)
-        .map(|sequence| grower.sign(&key, unsigned(&key, sequence, &[write])))
-        .collect();
+    let waiting: Vec<_> =
+        (0..5).map(|sequence| grower.sign(&key, unsigned(&key, sequence, &[write]))).collect();
     let given: Vec<Given> = waiting.iter().cloned().map(Given::Transaction).collect();
     let folder = lived(&network, &given);
     let log = folder.path().join(PENDING_LOG);

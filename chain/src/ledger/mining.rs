@@ -32,7 +32,7 @@ pub(super) struct Mining {
     /// When the next template is due; `None` while there is nothing to mine.
     due: Option<Time>,
     outdated: bool,
-    pool_changed: bool,
+    work_may_wait: bool,
     /// On networks mined on demand: mine at least up to this height.
     mine_to: u32,
 }
@@ -46,7 +46,7 @@ impl Mining {
             active: false,
             due: None,
             outdated: true,
-            pool_changed: false,
+            work_may_wait: false,
             mine_to: 0,
         }
     }
@@ -65,9 +65,10 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    pub(super) fn mark_pool_changed(&mut self) {
+    /// Notes that there may be something to mine that was not there before.
+    pub(super) fn look_for_work(&mut self) {
         if let Some(mining) = &mut self.mining {
-            mining.pool_changed = true;
+            mining.work_may_wait = true;
         }
     }
 
@@ -76,7 +77,7 @@ impl<S: Store> Ledger<S> {
             && height > mining.mine_to
         {
             mining.mine_to = height;
-            mining.pool_changed = true;
+            mining.work_may_wait = true;
         }
     }
 
@@ -87,21 +88,22 @@ impl<S: Store> Ledger<S> {
             return Ok(());
         };
         let late = mining.due.is_some_and(|due| due <= now);
-        let idle_and_asked = !mining.active && mining.pool_changed;
-        if mining.pool_changed && mining.active {
+        let idle_and_asked = !mining.active && mining.work_may_wait;
+        if mining.work_may_wait && mining.active {
             // Miners are busy: do not disturb them for every single transaction.
             let soon = now.plus_ms(POOL_REFRESH_MS);
             mining.due = Some(mining.due.map_or(soon, |due| due.min(soon)));
-            mining.pool_changed = false;
+            mining.work_may_wait = false;
         }
         if !(mining.outdated || late || idle_and_asked) {
             return Ok(());
         }
         let on_demand = self.network.mining == params::Mining::OnDemand;
-        let wanted = !on_demand || !self.pool.is_empty() || mining.mine_to >= next_height;
-        (mining.outdated, mining.pool_changed, mining.due) = (false, false, None);
-        let (job_id, payee, forced) =
-            (mining.next_job, mining.payee, mining.mine_to >= next_height);
+        // A tie is decided even if nothing waits: else nodes would differ until something does.
+        let forced = mining.mine_to >= next_height || self.tree.is_tied();
+        let wanted = !on_demand || forced || !self.pool.is_empty();
+        (mining.outdated, mining.work_may_wait, mining.due) = (false, false, None);
+        let (job_id, payee) = (mining.next_job, mining.payee);
         let template = if wanted { Some(self.template(now, job_id, payee)?) } else { None };
         // Transactions can wait in the pool that cannot stand in a block yet.
         let template =

@@ -70,6 +70,7 @@ impl<S: Store> Ledger<S> {
             senders: BTreeMap::new(),
             fresh: VecDeque::new(),
             outbox: VecDeque::new(),
+            said_pool: (0, 0),
         };
         let detached = ledger.load_tree()?;
         ledger.activate(None)?;
@@ -79,6 +80,7 @@ impl<S: Store> Ledger<S> {
         let start = ledger.tip_change(super::Moves::default());
         ledger.outbox.push_front(Output::TipChanged(Arc::new(start)));
         ledger.say_wanted();
+        ledger.say_pool_size();
         ledger.refresh_job(now)?;
         Ok(ledger)
     }

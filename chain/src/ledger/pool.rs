@@ -97,13 +97,12 @@ impl<S: Store> Ledger<S> {
                 self.kept.remove(&transaction.txid());
             }
         }
-        // Not only the blocks' signers: whoever lives on a reward or a payment that was reverted
-        // can perhaps no longer pay.
-        let signers: BTreeSet<PublicKey> = blocks()
-            .flat_map(|block| block.transactions())
-            .map(|tx| tx.signer)
-            .chain(self.pool.paying())
-            .collect();
+        let mut signers: BTreeSet<PublicKey> =
+            blocks().flat_map(|block| block.transactions()).map(|tx| tx.signer).collect();
+        if !moves.reverted.is_empty() {
+            // Whoever lived on a reward or a payment that was reverted can perhaps pay no more.
+            signers.extend(self.pool.paying());
+        }
         for signer in signers {
             let account = self.account_of(&signer)?;
             let gone = self.pool.update_account(&signer, account);
@@ -113,10 +112,27 @@ impl<S: Store> Ledger<S> {
         self.say_dropped(gone);
         for reverted in moves.reverted.iter().rev() {
             for transaction in reverted.block.transactions() {
-                if self.store.inclusion(&transaction.txid())?.is_none()
-                    && self.take_in(transaction)?.is_ok()
-                {
-                    self.say_pooled(transaction.clone(), None, true);
+                self.take_back(transaction)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a transaction of a reverted block to the pool, or says why it is gone for good.
+    fn take_back(&mut self, transaction: &CheckedTransaction) -> Result<(), StoreError> {
+        if self.store.inclusion(&transaction.txid())?.is_some() {
+            return Ok(());
+        }
+        match self.take_in(transaction)? {
+            Ok(()) => {
+                if self.key.as_ref().is_some_and(|key| PublicKey::from(key) == transaction.signer) {
+                    self.keep(transaction)?;
+                }
+                self.say_pooled(transaction.clone(), None, true);
+            }
+            Err(refusal) => {
+                if let Some(dropped) = self.pool.give_up(&transaction.txid(), &refusal) {
+                    self.say_dropped(vec![dropped]);
                 }
             }
         }
@@ -173,7 +189,7 @@ impl<S: Store> Ledger<S> {
         match self.pool.add(&self.network, tx.clone(), account, next_height) {
             Ok(gone) => {
                 self.say_dropped(gone);
-                self.mark_pool_changed();
+                self.look_for_work();
                 Ok(Ok(()))
             }
             Err(refusal) => Ok(Err(refusal)),

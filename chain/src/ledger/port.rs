@@ -136,7 +136,15 @@ pub enum Output {
         /// Why not.
         refusal: Refusal,
     },
-    /// A transaction left the pool other than by a block.
+    /// How much the pool holds now.
+    PoolSize {
+        /// Transactions.
+        count: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+    /// A transaction left the pool other than by a block, or does not come back to it from a
+    /// reverted one.
     Dropped {
         /// Which one.
         txid: Hash,
@@ -252,8 +260,4 @@ pub struct TipChange {
     /// Hashes that let a peer find where our best header chain leaves its own: the newest ten,
     /// then ever wider steps, genesis last.
     pub locator: Vec<Hash>,
-    /// Transactions in the pool.
-    pub pool_count: usize,
-    /// Bytes of transactions in the pool.
-    pub pool_bytes: usize,
 }

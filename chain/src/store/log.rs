@@ -41,17 +41,6 @@ impl Location {
     }
 }
 
-/// A tail that a crash left incomplete and that was cut off.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRepair {
-    /// The file.
-    pub path: PathBuf,
-    /// Where it was cut.
-    pub offset: u64,
-    /// Bytes dropped.
-    pub dropped: u64,
-}
-
 /// An open log. The writer appends; readers hold their own handle.
 #[derive(Debug)]
 pub struct RecordLog {
@@ -238,7 +227,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// When the damage is not a torn tail.
-    pub(super) fn repair_tail(&mut self, offset: u64, what: &str) -> Result<LogRepair, StoreError> {
+    pub(super) fn repair_tail(&mut self, offset: u64, what: &str) -> Result<(), StoreError> {
         let dropped = self.end - offset;
         if dropped > TORN_TAIL_LIMIT_BYTES {
             return Err(self.damaged(offset, format!("{what}, with {dropped} bytes behind it")));
@@ -250,7 +239,9 @@ impl RecordLog {
             return Err(self.damaged(offset, format!("{what}, but a whole record is at {next}")));
         }
         self.truncate(offset)?;
-        Ok(LogRepair { path: self.path.clone(), offset, dropped })
+        tracing::warn!(target: "store", path = %self.path.display(), offset, dropped,
+            "cut off an incomplete record that a crash left");
+        Ok(())
     }
 
     /// Every record from `offset` on, repairing a torn tail.

@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use super::log::{Location, Next};
-use super::{Archive, ChainPoint, Inclusion, LogRepair, RecordLog, Store, StoreError, StoredBlock};
+use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock};
 use crate::block::CheckedBlock;
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::{HEADER_BYTES, Header};
@@ -24,7 +24,7 @@ const INDEX_FILE: &str = "index.sqlite";
 const BLOCK_LOG_FILE: &str = "blocks.log";
 const PENDING_LOG_FILE: &str = "pending.log";
 
-/// The pending log is rewritten at start; past this many bytes also at the next change.
+/// What `chain.undo` holds: rows and their values before the block.
 type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Read access to a folder's index and block log.
@@ -43,7 +43,6 @@ pub struct SqliteStore {
     indexed_end: u64,
     /// The record last given out by `next_unindexed`.
     unindexed: Option<Location>,
-    repairs: Vec<LogRepair>,
 }
 
 impl SqliteArchive {
@@ -267,13 +266,8 @@ impl SqliteStore {
         let path = folder.join(INDEX_FILE);
         let connection = open_index(&path)?;
         let archive = SqliteArchive { connection, path, log };
-        let mut store = SqliteStore {
-            archive,
-            pending,
-            indexed_end: RecordLog::start(),
-            unindexed: None,
-            repairs: Vec::new(),
-        };
+        let mut store =
+            SqliteStore { archive, pending, indexed_end: RecordLog::start(), unindexed: None };
         if store.archive.meta("genesis")?.is_none() {
             store.transaction(|tx| {
                 put_meta(tx, "genesis", &genesis.0)?;
@@ -309,11 +303,6 @@ impl SqliteStore {
             }
         }
         Ok(())
-    }
-
-    /// Torn tails that were cut off since opening.
-    pub fn take_repairs(&mut self) -> Vec<LogRepair> {
-        std::mem::take(&mut self.repairs)
     }
 
     fn read_log_end(&self) -> Result<u64, StoreError> {
@@ -417,8 +406,7 @@ impl Store for SqliteStore {
             }
             Next::End => Ok(None),
             Next::Bad(what) => {
-                let repair = self.archive.log.repair_tail(self.indexed_end, what)?;
-                self.repairs.push(repair);
+                self.archive.log.repair_tail(self.indexed_end, what)?;
                 Ok(None)
             }
         }
@@ -435,6 +423,8 @@ impl Store for SqliteStore {
 
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let location = self.archive.log.append(block.bytes())?;
+        // The index must never know of a block that a power cut could take away.
+        self.archive.log.sync()?;
         self.index(block, location)
     }
 
@@ -444,7 +434,6 @@ impl Store for SqliteStore {
         height: u32,
         delta: &Delta,
     ) -> Result<(), StoreError> {
-        self.archive.log.sync()?;
         self.transaction(|tx| connect_rows(tx, block, height, delta))
     }
 

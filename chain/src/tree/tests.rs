@@ -129,3 +129,22 @@ fn locators_reach_genesis_in_widening_steps() {
     assert_eq!(locator.last(), Some(&genesis().hash()));
     assert!(locator.len() < 25, "{}", locator.len());
 }
+
+#[test]
+fn a_tie_is_noticed_by_headers_alone_and_ends_with_the_next_block() {
+    let mut tree = HeaderTree::new(&genesis());
+    let first = grow(&mut tree, &genesis(), 0, 2);
+    assert!(!tree.is_tied());
+    let second = grow(&mut tree, &genesis(), 100, 2);
+    assert!(!tree.is_tied(), "the tip is genesis, which is behind both");
+    store(&mut tree, &first);
+    follow(&mut tree);
+    assert!(tree.is_tied());
+    let id = tree.find(&second[1].hash()).unwrap();
+    tree.mark_invalid(id);
+    assert!(!tree.is_tied());
+    grow(&mut tree, &second[0], 200, 1);
+    assert!(tree.is_tied());
+    grow(&mut tree, &first[1], 300, 1);
+    assert!(!tree.is_tied());
+}

@@ -26,19 +26,17 @@ impl Admin {
                 for height in self.lives.tip_changed(&change) {
                     self.want_height(height).ok(); // a busy ledger makes blocks anyway
                 }
-                self.settle();
                 self.tell_watchers(|client| client.tip_events(&change));
+                self.settle();
             }
-            ledger::Output::Pooled { transaction, reverted, .. } => {
-                self.status.pooled(&transaction);
-                if !reverted {
-                    self.tell_watchers(|client| client.pooled_events(&transaction));
-                }
+            ledger::Output::Pooled { transaction, reverted: false, .. } => {
+                self.tell_watchers(|client| client.pooled_events(&transaction));
             }
+            ledger::Output::PoolSize { count, bytes } => self.status.pool_size(count, bytes),
             ledger::Output::Dropped { txid, reason } => {
                 self.lives.dropped(&txid, reason);
-                self.settle();
                 self.tell_watchers(|client| client.dropped_events(&txid, reason));
+                self.settle();
             }
             _ => {}
         }
@@ -104,7 +102,8 @@ impl Admin {
                 }
             }
             (Asked::Wait(_, txid), Ok(included)) => {
-                self.lives.found(&txid, included, self.status.height());
+                let wanted = self.lives.found(&txid, included, self.status.height());
+                wanted.map(|height| self.want_height(height).ok());
                 self.settle();
             }
             _ => self.finish(asked.client(), answer),

@@ -53,6 +53,8 @@ struct Watch {
 struct Followed {
     keys: Vec<Vec<u8>>,
     height: Option<u32>,
+    /// Confirmations up to which events were sent.
+    told: u32,
 }
 
 impl Client {
@@ -184,6 +186,7 @@ impl Client {
                 }
                 if let Some(followed) = self.followed.get_mut(&transaction.txid()) {
                     followed.height = None;
+                    followed.told = 0;
                 }
             }
         }
@@ -235,8 +238,11 @@ impl Client {
             let Some(height) = followed.height else { return true };
             let confirmations = (tip + 1).saturating_sub(height);
             for key in &followed.keys {
+                // Several blocks can come at once.
                 let reached = watches.iter().any(|watch| {
-                    key.starts_with(&watch.prefix) && watch.confirmations == Some(confirmations)
+                    let due = followed.told + 1..=confirmations;
+                    key.starts_with(&watch.prefix)
+                        && watch.confirmations.is_some_and(|count| due.contains(&count))
                 });
                 if reached {
                     let mut event = event("confirmed", key, txid);
@@ -245,6 +251,7 @@ impl Client {
                     events.push(event);
                 }
             }
+            followed.told = confirmations;
             confirmations < most
         });
     }
@@ -253,7 +260,7 @@ impl Client {
         if keys.is_empty() {
             return;
         }
-        self.followed.insert(txid, Followed { keys, height });
+        self.followed.insert(txid, Followed { keys, height, told: 0 });
         if self.followed.len() > MAX_FOLLOWED {
             self.followed.pop_first();
         }

@@ -44,6 +44,15 @@ struct Life {
     waiters: Vec<Waiter>,
 }
 
+impl Life {
+    /// The height at which every waiter has its confirmations.
+    fn wanted_height(&self) -> Option<u32> {
+        let State::Included { height, .. } = self.state else { return None };
+        let most = self.waiters.iter().map(|waiter| waiter.confirmations).max()?;
+        Some(height.saturating_add(most - 1))
+    }
+}
+
 /// Every transaction or height that is waited for.
 #[derive(Default)]
 pub(super) struct Lives {
@@ -76,20 +85,18 @@ impl Lives {
     }
 
     /// Notes what the index said of a transaction when asked, unless more is known by now.
-    pub(super) fn found(&mut self, txid: &Hash, included: &Value, tip: u32) {
+    /// Returns the height that must be reached for its waiters, in case miners must be asked.
+    pub(super) fn found(&mut self, txid: &Hash, included: &Value, tip: u32) -> Option<u32> {
         self.tip = self.tip.max(tip);
-        let Some(life) = self.transactions.get_mut(txid) else { return };
-        if !matches!(life.state, State::Unknown | State::Pending) {
-            return;
+        let life = self.transactions.get_mut(txid)?;
+        if matches!(life.state, State::Unknown | State::Pending) {
+            let height = included["height"].as_u64().and_then(|height| height.try_into().ok())?;
+            let applied = included["status"] == "confirmed";
+            let mut fields = included.as_object().cloned().unwrap_or_default();
+            fields.retain(|name, _| ["version", "reason", "message"].contains(&name.as_str()));
+            life.state = State::Included { height, outcome: Fields { applied, fields } };
         }
-        let height = included["height"].as_u64().and_then(|height| u32::try_from(height).ok());
-        let applied = included["status"] == "confirmed";
-        let mut fields = included.as_object().cloned().unwrap_or_default();
-        fields.retain(|name, _| ["version", "reason", "message"].contains(&name.as_str()));
-        life.state = State::Included {
-            height: height.unwrap_or_default(),
-            outcome: Fields { applied, fields },
-        };
+        life.wanted_height().filter(|height| *height > self.tip)
     }
 
     /// Notes that it left the pool.
@@ -119,8 +126,7 @@ impl Lives {
                 put_outcome(&mut fields, outcome);
                 let outcome = Fields { applied: is_applied(outcome), fields };
                 life.state = State::Included { height: connected.height, outcome };
-                let most = life.waiters.iter().map(|waiter| waiter.confirmations).max();
-                wanted.extend(most.map(|most| connected.height + most - 1));
+                wanted.extend(life.wanted_height());
             }
         }
         wanted.retain(|height| *height > self.tip);

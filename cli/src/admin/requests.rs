@@ -92,6 +92,7 @@ impl Admin {
             Request::Quit => {
                 client.ended = true;
                 client.discard();
+                client.unwatch();
                 Ok(json!({ "bye": true }))
             }
             Request::Shutdown => {

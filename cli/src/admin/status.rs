@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chain::ledger::TipChange;
 use chain::params::{Network, Retarget};
-use chain::tx::Transaction;
 use net::{Direction, Millis, PeerInfo, PeerState};
 use serde_json::{Value, json};
 
@@ -31,13 +30,11 @@ impl Status {
     }
 
     pub(super) fn tip_changed(&mut self, change: &Arc<TipChange>) {
-        (self.pool_count, self.pool_bytes) = (change.pool_count, change.pool_bytes);
         self.tip = Some(Arc::clone(change));
     }
 
-    pub(super) fn pooled(&mut self, transaction: &Transaction) {
-        self.pool_count += 1;
-        self.pool_bytes += transaction.bytes().len();
+    pub(super) fn pool_size(&mut self, count: usize, bytes: usize) {
+        (self.pool_count, self.pool_bytes) = (count, bytes);
     }
 
     /// The tip's height.

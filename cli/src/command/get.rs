@@ -47,7 +47,7 @@ impl RetrieveArgs {
     /// The request's words.
     pub fn line(&self) -> Line {
         Line::new(RETRIEVE.name)
-            .word(&self.key)
+            .typed(&self.key)
             .option("VERSION", self.version)
             .option("HEIGHT", self.height)
     }

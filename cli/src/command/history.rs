@@ -1,5 +1,7 @@
 //! `RETRIEVE_ALL`: every version of a key.
 
+use std::num::NonZeroUsize;
+
 use chain::execute::Order;
 use clap::Args;
 
@@ -22,7 +24,7 @@ fn parse(rest: &mut Words) -> Result<Request, UsageError> {
     let (mut limit, mut after, mut order) = (DEFAULT_LIMIT, None, Order::Ascending);
     while let Some(word) = rest.next() {
         match word.to_ascii_uppercase().as_str() {
-            "LIMIT" => limit = rest.parsed("the limit")?,
+            "LIMIT" => limit = rest.limit()?,
             "AFTER" => after = Some(rest.parsed("the version to go on from")?),
             "DESC" => order = Order::Descending,
             _ => return Err(unexpected(&word)),
@@ -38,7 +40,7 @@ pub struct RetrieveAllArgs {
     pub key: String,
     /// At most so many versions [default: all]
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<NonZeroUsize>,
     /// Go on after this version
     #[arg(long, value_name = "V")]
     pub after: Option<u64>,
@@ -51,7 +53,7 @@ impl RetrieveAllArgs {
     /// The words of the request for the page of `limit` after `after`.
     pub fn line(&self, limit: usize, after: Option<u64>) -> Line {
         Line::new(RETRIEVE_ALL.name)
-            .word(&self.key)
+            .typed(&self.key)
             .option("LIMIT", Some(limit))
             .option("AFTER", after)
             .when(self.desc, "DESC")

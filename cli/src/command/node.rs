@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Command, Line, UsageError, Words, unexpected};
+use super::{Command, Line, UsageError, Words};
 use crate::request::{DEFAULT_TIMEOUT_S, Request};
 
 pub(super) const STATUS: Command = Command {
@@ -83,8 +83,7 @@ fn parse_mine(rest: &mut Words) -> Result<Request, UsageError> {
         if word.eq_ignore_ascii_case("TIMEOUT") {
             timeout_s = rest.parsed("the timeout in seconds")?;
         } else {
-            blocks =
-                word.parse().ok().filter(|&count| count > 0).ok_or_else(|| unexpected(&word))?;
+            blocks = super::count("the number of blocks", &word)?;
         }
     }
     Ok(Request::Mine { blocks, timeout_s })

@@ -168,9 +168,9 @@ pub struct PutArgs {
 impl PutArgs {
     /// The request's words; `file` is what `--file` held.
     pub fn line(&self, file: Option<&[u8]>) -> Line {
-        let line = Line::new(PUT.name).word(&self.key);
+        let line = Line::new(PUT.name).typed(&self.key);
         let line = match (&self.value, file) {
-            (Some(value), _) => argument(line, value),
+            (Some(value), _) => line.typed(value),
             (None, file) => line.bytes(file.unwrap_or_default()),
         };
         let expect = if self.if_absent {
@@ -181,13 +181,6 @@ impl PutArgs {
         let line = line.option("IF", expect).when(self.owned, "OWNED").when(self.open, "OPEN");
         self.write.add_to(line)
     }
-}
-
-/// A value typed on the terminal: with a `base64:` or `hex:` prefix as it is, else as bytes,
-/// which may hold line breaks.
-fn argument(line: Line, value: &str) -> Line {
-    let encoded = value.starts_with("base64:") || value.starts_with("hex:");
-    if encoded { line.word(value) } else { line.bytes(value.as_bytes()) }
 }
 
 /// Ends a key's value with a tombstone version; its history stays
@@ -206,7 +199,7 @@ pub struct DeleteArgs {
 impl DeleteArgs {
     /// The request's words.
     pub fn line(&self) -> Line {
-        let line = Line::new(DELETE.name).word(&self.key).option("IF", self.if_version);
+        let line = Line::new(DELETE.name).typed(&self.key).option("IF", self.if_version);
         self.write.add_to(line)
     }
 }
@@ -226,7 +219,7 @@ pub struct HandOverArgs {
 impl HandOverArgs {
     /// The request's words.
     pub fn line(&self) -> Line {
-        let line = Line::new(HAND_OVER.name).word(&self.key).word(&self.to);
+        let line = Line::new(HAND_OVER.name).typed(&self.key).word(&self.to);
         self.write.add_to(line)
     }
 }

@@ -1,5 +1,7 @@
 //! `SCAN`: live keys with a prefix.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 use kv::query::Values;
 
@@ -23,7 +25,7 @@ fn parse(rest: &mut Words) -> Result<Request, UsageError> {
     let (mut limit, mut after, mut values) = (DEFAULT_LIMIT, None, Values::Read);
     while let Some(word) = rest.next() {
         match word.to_ascii_uppercase().as_str() {
-            "LIMIT" => limit = rest.parsed("the limit")?,
+            "LIMIT" => limit = rest.limit()?,
             "AFTER" => after = Some(rest.key()?),
             "KEYS" => values = Values::Skip,
             _ => return Err(unexpected(&word)),
@@ -40,7 +42,7 @@ pub struct ScanArgs {
     pub prefix: String,
     /// At most so many keys [default: all]
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<NonZeroUsize>,
     /// Go on after this key
     #[arg(long, value_name = "KEY")]
     pub after: Option<String>,
@@ -53,7 +55,7 @@ impl ScanArgs {
     /// The words of the request for the page of `limit` after `after`.
     pub fn line(&self, limit: usize, after: Option<&[u8]>) -> Line {
         Line::new(SCAN.name)
-            .word(&self.prefix)
+            .typed(&self.prefix)
             .option("LIMIT", Some(limit))
             .option("AFTER", after.map(words::encode))
             .when(self.keys, "KEYS")

@@ -44,8 +44,7 @@ fn parse_wait(rest: &mut Words) -> Result<Request, UsageError> {
         if word.eq_ignore_ascii_case("TIMEOUT") {
             wait.timeout_s = rest.parsed("the timeout in seconds")?;
         } else {
-            wait.confirmations =
-                word.parse().ok().filter(|&count| count > 0).ok_or_else(|| unexpected(&word))?;
+            wait.confirmations = super::count("the number of confirmations", &word)?;
         }
     }
     Ok(Request::Wait { txid, wait })

@@ -49,6 +49,6 @@ pub struct WatchArgs {
 impl WatchArgs {
     /// The request's words.
     pub fn line(&self) -> Line {
-        Line::new(WATCH.name).word(&self.prefix).option("CONFIRMATIONS", self.confirmations)
+        Line::new(WATCH.name).typed(&self.prefix).option("CONFIRMATIONS", self.confirmations)
     }
 }

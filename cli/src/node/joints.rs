@@ -39,7 +39,9 @@ impl Outward {
     /// Tells whom it concerns what the ledger said.
     pub(super) fn ledger_said(&self, output: ledger::Output) {
         match output {
-            ledger::Output::Answer { .. } => self.admin(Event::Ledger(output)),
+            ledger::Output::Answer { .. } | ledger::Output::PoolSize { .. } => {
+                self.admin(Event::Ledger(output));
+            }
             ledger::Output::TipChanged(_)
             | ledger::Output::Pooled { .. }
             | ledger::Output::Dropped { .. } => {

@@ -267,7 +267,5 @@ fn tip_change(blocks: &[CheckedBlock], tip: ChainPoint, header: Header) -> ledge
         work: ChainWork::ZERO,
         best_header: tip,
         locator: vec![tip.hash],
-        pool_count: 0,
-        pool_bytes: 0,
     }))
 }

@@ -39,11 +39,13 @@ fn every_line_of_rubbish_is_answered_with_an_error() {
 
 /// Bytes that look random and are the same in every run, without the Redis protocol's `*`.
 fn rubbish(count: usize) -> Vec<u8> {
-    let mut state: u64 = 7;
+    let mut state: u32 = 7;
     let next = || {
-        // Knuth's MMIX generator; its high bits are the good ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
+        // Xorshift of 32 bits, as Marsaglia has it.
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[0]
     };
     std::iter::repeat_with(next).filter(|byte| *byte != b'*').take(count).collect()
 }

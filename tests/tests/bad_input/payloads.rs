@@ -139,7 +139,7 @@ fn a_block_that_pays_its_miner_too_much() {
 
 #[test]
 fn a_block_with_a_transaction_whose_signature_does_not_verify() {
-    assert_dropped("transaction 0: signature does not verify", |rogue, network| {
+    assert_dropped("signature does not verify", |rogue, network| {
         let mut block = candidate(network);
         block.transactions.push(Arc::new(forged()));
         deliver(rogue, &rolled(rooted(block), true));

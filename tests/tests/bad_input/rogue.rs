@@ -41,8 +41,7 @@ impl Rogue {
     pub(super) fn connect(node: &Node, network: &Network) -> Rogue {
         let mut stream = connect(node);
         let identity = Identity::from_secret([66; 32]);
-        let mut handshake =
-            Handshake::new(Role::Initiator, &identity, &network.genesis_hash());
+        let mut handshake = Handshake::new(Role::Initiator, &identity, &network.genesis_hash());
         let mut out = Vec::new();
         handshake.write(&mut out);
         stream.write_all(&out).expect("the node listens");
@@ -60,9 +59,7 @@ impl Rogue {
             height: 1,
             listen_port: None,
         }));
-        rogue.wait_for("its hello", |message| {
-            matches!(message, Message::Hello(_)).then_some(())
-        });
+        rogue.wait_for("its hello", |message| matches!(message, Message::Hello(_)).then_some(()));
         rogue
     }
 
@@ -84,7 +81,11 @@ impl Rogue {
     }
 
     /// Reads messages until one has what is wanted.
-    pub(super) fn wait_for<T>(&mut self, what: &str, mut pick: impl FnMut(&Message) -> Option<T>) -> T {
+    pub(super) fn wait_for<T>(
+        &mut self,
+        what: &str,
+        mut pick: impl FnMut(&Message) -> Option<T>,
+    ) -> T {
         loop {
             let message = self.receive();
             let message = message.unwrap_or_else(|| panic!("closed before {what}"));

@@ -119,7 +119,8 @@ fn patterns_match_within_lines_and_across_them() {
 
 #[test]
 fn a_page_falls_into_its_steps() {
-    let page = "Text\n```console\n$ a b\nout\n\nmore\n$ c\n[exit 3]\n```\n```text\n$ not run\n```\n";
+    let page =
+        "Text\n```console\n$ a b\nout\n\nmore\n$ c\n[exit 3]\n```\n```text\n$ not run\n```\n";
     let step = |line, command: &str, expected: &[&str], exit| Step {
         line,
         command: command.to_string(),

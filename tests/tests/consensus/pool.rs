@@ -27,12 +27,20 @@ impl World {
         for transaction in connected.flat_map(|connected| connected.block.transactions()) {
             self.pool.remove(&transaction.txid());
         }
+        let reverted = change.iter().flat_map(|change| &change.reverted);
+        let reverted: BTreeMap<Hash, &CheckedTransaction> = reverted
+            .flat_map(|reverted| reverted.block.transactions())
+            .map(|transaction| (transaction.txid(), transaction))
+            .collect();
         let mut gone = BTreeSet::new();
-        for output in outputs {
+        for (at, output) in outputs.iter().enumerate() {
             match output {
                 Output::Dropped { txid, reason } => {
                     gone.insert(*txid);
-                    self.check_dropped(txid, *reason, outputs);
+                    match reverted.get(txid).filter(|_| self.pool.get(txid).is_none()) {
+                        Some(transaction) => self.check_given_up(transaction, *reason),
+                        None => self.check_dropped(txid, *reason, &outputs[at..]),
+                    }
                 }
                 Output::Pooled { transaction, .. } => {
                     let account = self.account(&transaction.signer);
@@ -43,14 +51,40 @@ impl World {
                 _ => {}
             }
         }
-        let reverted = change.iter().flat_map(|change| &change.reverted);
-        for transaction in reverted.flat_map(|reverted| reverted.block.transactions()) {
-            self.check_reverted(transaction, &gone);
+        for txid in reverted.keys() {
+            let included = self.ledger.store().inclusion(txid).expect("memory does not fail");
+            let waits = self.pool.get(txid).is_some();
+            assert!(included.is_some() || waits || gone.contains(txid), "{txid} is lost");
         }
     }
 
-    /// A transaction that left the pool had a reason to.
+    /// A transaction of a reverted block that does not come back may not.
+    fn check_given_up(&self, transaction: &CheckedTransaction, reason: DropReason) {
+        let account = self.account(&transaction.signer);
+        let expected = match self.pool.refusal(transaction, account, self.next_height()) {
+            Some(Refusal::Stale { .. }) => DropReason::Superseded,
+            Some(Refusal::Expired { .. }) => DropReason::Expired,
+            Some(Refusal::CannotPayFees { .. }) => DropReason::CannotPayFees,
+            Some(Refusal::Underpriced { replaced, .. }) => DropReason::Replaced(replaced),
+            Some(_) => DropReason::Evicted,
+            None => {
+                self.check_full(Some(&Refusal::Full), transaction.bytes().len());
+                DropReason::Evicted
+            }
+        };
+        assert_eq!(reason, expected, "why it does not come back");
+    }
+
+    /// A transaction that left the pool had a reason to. `outputs` begin with that one; what it
+    /// made room for comes after it.
     fn check_dropped(&mut self, txid: &Hash, reason: DropReason, outputs: &[Output]) {
+        let rival = || {
+            let pooled = outputs.iter().find_map(|output| match output {
+                Output::Pooled { transaction, .. } => Some(transaction),
+                _ => None,
+            });
+            pooled.expect("whatever it made room for waits")
+        };
         let next_height = self.next_height();
         let waiting = self.pool.bytes();
         let Some(dropped) = self.pool.remove(txid) else {
@@ -64,36 +98,17 @@ impl World {
                 assert!(self.pool.fees_of(dropped.signer) + dropped.fee > account.balance);
             }
             DropReason::Replaced(by) => {
-                let rival = outputs.iter().find_map(|output| match output {
-                    Output::Pooled { transaction, .. } => Some(transaction),
-                    _ => None,
-                });
-                let rival = rival.expect("whatever replaces another waits");
+                let rival = rival();
                 assert_eq!(rival.txid(), by);
                 assert_eq!((rival.signer, rival.sequence), (dropped.signer, dropped.sequence));
             }
             DropReason::Evicted => {
                 let most = self.network.limits.transaction_bytes as usize;
                 assert!(waiting + most > self.limits.bytes, "there was room");
+                assert!(rate(&dropped) <= rate(rival()), "a better payer had to go");
             }
         }
         assert_eq!(self.ledger.pool().get(txid), None);
-    }
-
-    /// A transaction of a reverted block is in the new chain, or waits, or may not wait.
-    fn check_reverted(&self, transaction: &CheckedTransaction, gone: &BTreeSet<Hash>) {
-        let txid = transaction.txid();
-        let included = self.ledger.store().inclusion(&txid).expect("memory does not fail");
-        if included.is_some() || self.pool.get(&txid).is_some() || gone.contains(&txid) {
-            return;
-        }
-        let account = self.account(&transaction.signer);
-        let room = self.limits.bytes.saturating_sub(self.pool.bytes());
-        assert!(
-            transaction.bytes().len() > room
-                || self.pool.refusal(transaction, account, self.next_height()).is_some(),
-            "{txid} was valid and is lost"
-        );
     }
 
     /// What must hold of the pool after every input.
@@ -101,6 +116,7 @@ impl World {
         let pool = self.ledger.pool();
         assert_eq!(pool.len(), self.pool.waiting().count());
         assert_eq!(pool.bytes(), self.pool.bytes());
+        assert_eq!((pool.len(), pool.bytes()), self.pool_size, "as last said");
         assert!(pool.bytes() <= self.limits.bytes);
         let mut signers = BTreeMap::<PublicKey, BTreeSet<u64>>::new();
         for transaction in self.pool.waiting() {
@@ -158,9 +174,9 @@ impl World {
         let chosen: BTreeSet<usize> = filled.chosen.into_iter().collect();
         let spends = |transaction: &CheckedTransaction| {
             let operations = transaction.operations.iter();
-            operations.map(|bytes| Operation::decode(bytes)).any(|operation| {
-                matches!(operation, Ok(Operation::Pay { amount, .. }) if amount > 0)
-            })
+            operations.map(|bytes| Operation::decode(bytes)).any(
+                |operation| matches!(operation, Ok(Operation::Pay { amount, .. }) if amount > 0),
+            )
         };
         let payers: BTreeSet<PublicKey> =
             selected.iter().filter(|tx| spends(tx)).map(|tx| tx.signer).collect();

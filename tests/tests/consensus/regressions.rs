@@ -1,4 +1,4 @@
-//! Bugs that were found, each by its name.
+//! Single cases, each by its name: bugs that were found, and what random histories seldom meet.
 
 use chain::mempool::{DropReason, PoolLimits};
 use kv::Operation;
@@ -107,4 +107,23 @@ fn headers_before_a_refused_one_are_asked_for() {
     let bad = world.make(good, &plan(0), Some(Flaw::Time));
     world.send_headers(&[good, bad]);
     assert_eq!(world.chain.wanted(&world.truth).len(), 1);
+}
+
+/// The pool takes only so many sequences ahead, so the order in which they come back counts.
+#[test]
+fn a_reverted_run_comes_back_although_it_is_longer_than_the_gap_allowed() {
+    let limits = PoolLimits { gap: 2, ..PoolLimits::default() };
+    let mut world = World::new(&free_network(), limits);
+    let tx = TxPlan { signer: 1, operations: vec![write()], tip: 0, expires_in: None };
+    let mut tip = GENESIS;
+    for transactions in [vec![tx.clone(), tx.clone()], vec![tx.clone()], vec![tx]] {
+        tip = world.make(tip, &BlockPlan { transactions, ..plan(0) }, None);
+        world.send_body(tip);
+    }
+    let mut rival = GENESIS;
+    for _ in 0..4 {
+        rival = world.make(rival, &plan(2), None);
+        world.send_body(rival);
+    }
+    assert_eq!(world.pool.of(account(1)).count(), 4);
 }

@@ -1,10 +1,11 @@
 //! Every rule is refused by its own name, leaves the node as it was, and a good block follows.
 
+mod blocks;
+mod transactions;
+
 use std::sync::Arc;
 
-use chain::CompactTarget;
 use chain::block::{Block, BlockDecodeError, CheckedBlock};
-use chain::execute::TransactionFault;
 use chain::ledger::{HeadersVerdict, Input, Ledger, Output, PeerId, Time};
 use chain::params::{Limits, Network};
 use chain::rules::RuleError;
@@ -14,10 +15,12 @@ use chain::tx::{CheckedTransaction, MIN_TRANSACTION_BYTES, Transaction, Unsigned
 use kv::Operation;
 use tests::chains::{
     Grower, account, clock, least_fee, memory_ledger, mined, options, paid_network, signing_key,
-    unsigned, worked,
+    unsigned,
 };
 
 use super::maker::write;
+use blocks::BLOCKS;
+use transactions::TRANSACTIONS;
 
 /// Signs everything here; it has coins.
 pub(super) const SIGNER: u8 = 1;
@@ -109,164 +112,7 @@ macro_rules! row {
         Row { name: $name, spoil: $spoil, refused: |error| matches!(error, $pattern $(if $guard)?) }
     };
 }
-
-/// Rules of headers, coinbases and whole blocks.
-const BLOCKS: &[Row<Block>] = &[
-    row!("header version", |scene| {
-        let mut block = scene.block();
-        block.header.version |= 1;
-        mined(block)
-    }, RuleError::HeaderVersion { got: 0x2000_0001 }),
-    row!("target easier than the start", |scene| {
-        let mut block = scene.block();
-        block.header.bits = CompactTarget(0x2100_ffff);
-        mined(block)
-    }, RuleError::BadTarget { got: CompactTarget(0x2100_ffff) }),
-    row!("target that does not decode", |scene| {
-        let mut block = mined(scene.block());
-        block.header.bits = CompactTarget(0x2080_0000);
-        block
-    }, RuleError::BadTarget { got: CompactTarget(0x2080_0000) }),
-    row!("too little work", |scene| {
-        let mut block = mined(scene.block());
-        let target = block.header.bits.decode().unwrap();
-        while target.is_met_by(&block.header.hash()) {
-            block.header.nonce += 1;
-        }
-        block
-    }, RuleError::NotEnoughWork { .. }),
-    row!("harder target than required", |scene| {
-        let mut block = scene.block();
-        block.header.bits = CompactTarget(0x2000_ffff);
-        mined(block)
-    }, RuleError::WrongTarget { got: CompactTarget(0x2000_ffff), .. }),
-    row!("time at the median", |scene| {
-        let mut block = scene.block();
-        block.header.time = scene.grower.place.facts.median_time();
-        mined(block)
-    }, RuleError::TimeTooOld { got, median } if got == median),
-    row!("merkle root", |scene| {
-        let mut block = mined(scene.block());
-        block.header.merkle_root.0[0] ^= 1;
-        worked(block)
-    }, RuleError::MerkleRoot { .. }),
-    row!("merkle tree with equal neighbours", |scene| {
-        let mut block = mined(scene.block());
-        let twice = Arc::new(scene.signed(scene.transaction(&[write()])));
-        block.transactions = vec![Arc::clone(&twice), twice];
-        worked(block)
-    }, RuleError::MerkleMutated),
-    row!("coinbase height", |scene| {
-        let mut block = scene.block();
-        block.coinbase.height += 1;
-        mined(block)
-    }, RuleError::CoinbaseHeight { got: 14, expected: 13 }),
-    row!("coinbase of too much", |scene| {
-        let mut block = scene.block();
-        block.coinbase.value += 1;
-        mined(block)
-    }, RuleError::CoinbaseValue { got: 501, expected: 500 }),
-    row!("coinbase of too little", |scene| {
-        let mut block = scene.block();
-        block.coinbase.value -= 1;
-        mined(block)
-    }, RuleError::CoinbaseValue { got: 499, expected: 500 }),
-    row!("state root", |scene| {
-        let mut block = scene.block();
-        block.coinbase.state_root[31] = 1;
-        mined(block)
-    }, RuleError::StateRoot),
-    row!("block too large", |scene| {
-        let mut block = scene.block();
-        for sequence in 0..4 {
-            let value = [0; 100];
-            let mut transaction = scene.transaction(&[put(b"a", &value); 3]);
-            transaction.operations[0] = vec![0; 900].into();
-            transaction.sequence = sequence;
-            block.transactions.push(Arc::new(scene.signed(transaction)));
-        }
-        mined(block)
-    }, RuleError::BlockTooLarge { got: 4_001.., limit: 4_000 }),
-    row!("fees beyond 64 bits", |scene| {
-        let transaction = Unsigned { fee: u64::MAX, ..scene.transaction(&[write()]) };
-        let mut block = scene.block();
-        block.transactions.push(Arc::new(scene.signed(transaction)));
-        mined(block)
-    }, RuleError::FeesOverflow),
-    row!("sequence", |scene| {
-        let transaction = Unsigned { sequence: 1, ..scene.transaction(&[write()]) };
-        let transaction = scene.signed(transaction);
-        Block::decode(&scene.carrying(transaction)).unwrap()
-    }, RuleError::Transaction {
-        position: 0,
-        fault: TransactionFault::WrongSequence { got: 1, expected: 0 },
-    }),
-    row!("fee above the balance", |scene| {
-        let transaction = Unsigned { fee: 1 << 40, ..scene.transaction(&[write()]) };
-        let transaction = scene.signed(transaction);
-        Block::decode(&scene.carrying(transaction)).unwrap()
-    }, RuleError::Transaction { position: 0, fault: TransactionFault::CannotPayFee { .. } }),
-    row!("expired", |scene| {
-        let transaction = Unsigned { expires_at: 12, ..scene.transaction(&[write()]) };
-        let transaction = scene.signed(transaction);
-        Block::decode(&scene.carrying(transaction)).unwrap()
-    }, RuleError::Transaction {
-        position: 0,
-        fault: TransactionFault::Expired { expires_at: 12, height: 13 },
-    }),
-];
-
-/// Rules of transactions, alone and in a block.
-const TRANSACTIONS: &[Row<Transaction>] = &[
-    row!("version", |scene| {
-        scene.signed(Unsigned { version: 2, ..scene.transaction(&[write()]) })
-    }, RuleError::TransactionVersion { got: 2 }),
-    row!("too large", |scene| {
-        let mut transaction = scene.transaction(&[write()]);
-        transaction.operations[0] = vec![0; 1_400].into();
-        transaction.fee = 1 << 20;
-        scene.signed(transaction)
-    }, RuleError::TransactionTooLarge { limit: 1_400, .. }),
-    row!("no operation", |scene| scene.signed(scene.transaction(&[])),
-        RuleError::OperationCount { got: 0, limit: 3 }),
-    row!("too many operations", |scene| scene.signed(scene.transaction(&[write(); 4])),
-        RuleError::OperationCount { got: 4, limit: 3 }),
-    row!("fee", |scene| {
-        let mut transaction = scene.transaction(&[write()]);
-        transaction.fee -= 1;
-        scene.signed(transaction)
-    }, RuleError::FeeTooLow { got, least } if *got + 1 == *least),
-    row!("malformed operation", |scene| {
-        let mut transaction = scene.transaction(&[write()]);
-        transaction.operations[0] = vec![0xff].into();
-        scene.signed(transaction)
-    }, RuleError::Operation(what) if what.contains("malformed")),
-    row!("operation with a byte more", |scene| {
-        let mut transaction = scene.transaction(&[write()]);
-        transaction.operations[0].push(0);
-        transaction.fee += 1;
-        scene.signed(transaction)
-    }, RuleError::Operation(what) if what.contains("canonical")),
-    row!("empty key", |scene| scene.signed(scene.transaction(&[put(b"", b"v")])),
-        RuleError::Operation(what) if what.contains("key is empty")),
-    row!("key too long", |scene| scene.signed(scene.transaction(&[put(&[b'k'; 256], b"v")])),
-        RuleError::Operation(what) if what.contains("256 bytes")),
-    row!("value too long", |scene| scene.signed(scene.transaction(&[put(b"k", &[0; 101])])),
-        RuleError::Operation(what) if what.contains("101 bytes")),
-    row!("another signer's signature", |scene| {
-        let genesis = scene.grower.network.genesis_hash();
-        scene.transaction(&[write()]).sign(&signing_key(2), &genesis)
-    }, RuleError::Signature),
-    row!("another network's signature", |scene| {
-        let genesis = Network::dev().genesis_hash();
-        scene.transaction(&[write()]).sign(&signing_key(SIGNER), &genesis)
-    }, RuleError::Signature),
-    row!("spoilt signature", |scene| {
-        let mut bytes = scene.signed(scene.transaction(&[write()])).bytes().to_vec();
-        *bytes.last_mut().unwrap() ^= 1;
-        Transaction::decode(&bytes).unwrap()
-    }, RuleError::Signature),
-];
+use row;
 
 fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Operation<'a> {
     Operation::Put { key, value, expect: kv::Expect::Any, policy: None }
@@ -327,10 +173,7 @@ fn bytes_cut_short_or_left_over_are_refused() {
     }
     let bytes = mined(scene.block()).encode();
     let longer = [&bytes[..], &[0]].concat();
-    assert_eq!(
-        scene.judge(longer),
-        Some(RuleError::BlockMalformed(BlockDecodeError::Trailing(1)))
-    );
+    assert_eq!(scene.judge(longer), Some(RuleError::BlockMalformed(BlockDecodeError::Trailing(1))));
     for length in [0, 79, 80, bytes.len() - 1] {
         let error = scene.judge(bytes[..length].to_vec());
         assert!(matches!(error, Some(RuleError::BlockMalformed(_))), "{error:?}");

@@ -37,6 +37,8 @@ pub(super) struct World {
     /// The bodies the ledger asked for last.
     wanted: Vec<Hash>,
     job: Option<Arc<Job>>,
+    /// Transactions and bytes in the pool, as the ledger said last.
+    pub(super) pool_size: (usize, usize),
     /// Numbers peers and requests: nobody sends twice, so a fault names one message.
     senders: u64,
 }
@@ -63,6 +65,7 @@ impl World {
             follower: vec![network.genesis_hash()],
             wanted: Vec::new(),
             job: None,
+            pool_size: (0, 0),
             senders: 0,
         };
         let outputs = world.outputs();
@@ -94,11 +97,8 @@ impl World {
         let expected = self.pool.refusal(&transaction, account, self.next_height());
         let (txid, size) = (transaction.txid(), transaction.bytes().len());
         let sender = self.peer();
-        let source = if by_client {
-            Source::Client(RequestId(sender.0))
-        } else {
-            Source::Peer(sender)
-        };
+        let source =
+            if by_client { Source::Client(RequestId(sender.0)) } else { Source::Peer(sender) };
         let outputs = self.drive(Input::Transaction { source, transaction });
         let refusal = outputs.iter().find_map(|output| match output {
             Output::Refused { refusal, .. } => Some(Some(refusal.clone())),
@@ -182,6 +182,7 @@ impl World {
             match output {
                 Output::PeerFault { from, .. } => blamed.push(from),
                 Output::Job(job) => self.job = job,
+                Output::PoolSize { count, bytes } => self.pool_size = (count, bytes),
                 Output::Wanted(points) => {
                     self.wanted = points.iter().map(|point| point.hash).collect();
                 }

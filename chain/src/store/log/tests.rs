@@ -1,7 +1,7 @@
 use super::*;
 
 fn payload(seed: u8) -> Vec<u8> {
-    (0..MIN_TRANSACTION_BYTES + usize::from(seed)).map(|at| (at as u8).wrapping_mul(seed)).collect()
+    vec![seed; MIN_TRANSACTION_BYTES + usize::from(seed)]
 }
 
 fn written(folder: &Path, seeds: &[u8]) -> (PathBuf, Vec<Location>) {
