@@ -143,6 +143,12 @@ impl Audit<'_> {
         context::state_root_matches(block.coinbase(), &delta)
             .map_err(|error| AuditError::Rule { height, error })?;
         self.replay.connect(block, height, &delta)?;
+        if self.archive.undo(height)? != self.replay.undo(height)? {
+            return Err(AuditError::Index { height, what: "the block's undo".to_string() });
+        }
+        if self.archive.main_headers(height, 1)?.first() != Some(block.header()) {
+            return Err(AuditError::Index { height, what: "the block's header".to_string() });
+        }
         for transaction in block.transactions() {
             let txid = transaction.txid();
             if self.archive.inclusion(&txid)? != self.replay.inclusion(&txid)? {

@@ -181,7 +181,8 @@ impl<S: Store> Ledger<S> {
                 }
                 Err(error) => return self.outbox.push_back(Output::PeerFault { from, error }),
             }
-            if self.tree.side_headers() > MAX_SIDE_HEADERS {
+            let is_best = last == Some(self.tree.best_header());
+            if self.tree.side_headers() > MAX_SIDE_HEADERS && !is_best {
                 return self.judge(from, HeadersVerdict::TooMany);
             }
         }

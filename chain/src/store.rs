@@ -110,6 +110,9 @@ pub struct StoredBlock {
     pub invalid: bool,
 }
 
+/// Rows by key, with their values before a block; `None` = absent.
+pub type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
 /// Read access to blocks and state, as of one moment.
 pub trait Archive: View {
     /// The newest block of the main chain.
@@ -147,6 +150,12 @@ pub trait Archive: View {
     /// # Errors
     /// When the store fails.
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError>;
+
+    /// What the rows that the main chain's block at `height` changed were before it.
+    ///
+    /// # Errors
+    /// When the store fails or has no such block.
+    fn undo(&self, height: u32) -> Result<Undo, StoreError>;
 
     /// Headers after the newest locator entry on the main chain (after genesis if none is).
     ///

@@ -75,7 +75,8 @@ impl RecordLog {
             .open(path)
             .map_err(fail)?;
         let end = file.metadata().map_err(fail)?.len();
-        let mut log = RecordLog { file, path: path.to_path_buf(), end, synced: true };
+        // What a process wrote before it was killed may not be on stable storage yet.
+        let mut log = RecordLog { file, path: path.to_path_buf(), end, synced: false };
         if end < START {
             // New, or the process died before the head was written: nothing can follow it yet.
             let head = [&MAGIC[..], &genesis.0].concat();
@@ -166,12 +167,27 @@ impl RecordLog {
         Ok(())
     }
 
-    /// Drops every record.
+    /// Puts a file of exactly these records in the place of this one, all or nothing.
     ///
     /// # Errors
-    /// When the file cannot be cut.
-    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
-        self.truncate(START)
+    /// When the new file cannot be written; the old one then stays.
+    pub(super) fn rewrite(&mut self, genesis: &Hash, payloads: &[&[u8]]) -> Result<(), StoreError> {
+        let path = self.path.with_extension("new");
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { path, source });
+            }
+            _ => {}
+        }
+        let mut fresh = RecordLog::open(&path, genesis)?;
+        for payload in payloads {
+            fresh.append(payload)?;
+        }
+        fresh.sync()?;
+        std::fs::rename(&path, &self.path).map_err(|error| self.io(error))?;
+        sync_folder(&self.path)?;
+        *self = RecordLog { path: std::mem::take(&mut self.path), ..fresh };
+        Ok(())
     }
 
     fn truncate(&mut self, end: u64) -> Result<(), StoreError> {

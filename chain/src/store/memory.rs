@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use miner::Hash;
 
-use super::{Archive, ChainPoint, Inclusion, Store, StoreError, StoredBlock};
+use super::{Archive, ChainPoint, Inclusion, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::Header;
@@ -102,6 +102,11 @@ impl Archive for MemoryStore {
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
         Ok(self.inclusions.get(txid).cloned())
+    }
+
+    fn undo(&self, height: u32) -> Result<Undo, StoreError> {
+        let rows = self.chain.get(height as usize).map(|block| &block.rows).into_iter().flatten();
+        Ok(rows.map(|row| (row.key.clone(), row.before.clone())).collect())
     }
 }
 

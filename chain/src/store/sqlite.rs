@@ -10,7 +10,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use super::log::{Location, Next};
-use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock};
+use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::{HEADER_BYTES, Header};
@@ -23,9 +23,6 @@ const CACHED_STATEMENTS: usize = 64;
 const INDEX_FILE: &str = "index.sqlite";
 const BLOCK_LOG_FILE: &str = "blocks.log";
 const PENDING_LOG_FILE: &str = "pending.log";
-
-/// What `chain.undo` holds: rows and their values before the block.
-type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Read access to a folder's index and block log.
 #[derive(Debug)]
@@ -43,6 +40,7 @@ pub struct SqliteStore {
     indexed_end: u64,
     /// The record last given out by `next_unindexed`.
     unindexed: Option<Location>,
+    genesis: Hash,
 }
 
 impl SqliteArchive {
@@ -246,6 +244,14 @@ impl Archive for SqliteArchive {
             Ok(Inclusion { height: row.get(0)?, position: row.get(1)?, outcome: row.get(2)? })
         })
     }
+
+    fn undo(&self, height: u32) -> Result<Undo, StoreError> {
+        self.one("SELECT undo FROM chain WHERE height = ?1", [height], |row| {
+            row.get::<_, Vec<u8>>(0)
+        })?
+        .and_then(|bytes| postcard::from_bytes(&bytes).ok())
+        .ok_or_else(|| self.inconsistent("a block's undo does not decode"))
+    }
 }
 
 impl SqliteStore {
@@ -266,8 +272,13 @@ impl SqliteStore {
         let path = folder.join(INDEX_FILE);
         let connection = open_index(&path)?;
         let archive = SqliteArchive { connection, path, log };
-        let mut store =
-            SqliteStore { archive, pending, indexed_end: RecordLog::start(), unindexed: None };
+        let mut store = SqliteStore {
+            archive,
+            pending,
+            indexed_end: RecordLog::start(),
+            unindexed: None,
+            genesis,
+        };
         if store.archive.meta("genesis")?.is_none() {
             store.transaction(|tx| {
                 put_meta(tx, "genesis", &genesis.0)?;
@@ -381,6 +392,10 @@ impl Archive for SqliteStore {
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
         self.archive.inclusion(txid)
     }
+
+    fn undo(&self, height: u32) -> Result<Undo, StoreError> {
+        self.archive.undo(height)
+    }
 }
 
 impl Store for SqliteStore {
@@ -440,13 +455,7 @@ impl Store for SqliteStore {
     fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let tip = self.archive.tip()?;
         assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
-        let undo = self
-            .archive
-            .one("SELECT undo FROM chain WHERE height = ?1", [tip.height], |row| {
-                row.get::<_, Vec<u8>>(0)
-            })?
-            .and_then(|bytes| postcard::from_bytes::<Undo>(&bytes).ok())
-            .ok_or_else(|| self.archive.inconsistent("a block's undo does not decode"))?;
+        let undo = self.archive.undo(tip.height)?;
         self.transaction(|tx| {
             for (key, before) in &undo {
                 write_row(tx, key, before.as_deref())?;
@@ -477,11 +486,7 @@ impl Store for SqliteStore {
     }
 
     fn replace_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError> {
-        self.pending.clear()?;
-        for transaction in transactions {
-            self.pending.append(transaction)?;
-        }
-        self.pending.sync()
+        self.pending.rewrite(&self.genesis, transactions)
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
