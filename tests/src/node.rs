@@ -17,10 +17,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// A network like `dev` with blocks that are easy enough for slow builds and rare enough that
 /// two miners seldom meet.
 pub fn easy_network(folder: &Path) -> PathBuf {
-    let network = chain::params::Network {
-        name: "easy".to_string(),
-        ..chain::params::Network::dev()
-    };
+    let network =
+        chain::params::Network { name: "easy".to_string(), ..chain::params::Network::dev() };
     let path = folder.join("easy.toml");
     std::fs::write(&path, network.to_toml()).expect("the test's folder can be written");
     path

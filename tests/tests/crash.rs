@@ -80,7 +80,7 @@ fn write(setup: &Setup, writer: usize, confirmed: &Confirmed, over: &AtomicBool)
         let line = format!("PUT {key} '{value}' WAIT 1 TIMEOUT 20");
         match client.as_mut().and_then(|client| client.try_ask(&line)) {
             Some(Ok(_)) => {
-                confirmed.lock().unwrap().insert(key, value);
+                confirmed.lock().expect("no writer panics here").insert(key, value);
                 number += 1;
             }
             Some(Err(error)) => panic!("{error}"),

@@ -105,7 +105,7 @@ fn read_all(node: &Node) -> BTreeMap<String, Value> {
     for writer in 0..NODES * CONNECTIONS_A_NODE {
         for number in 0..PUTS_A_CONNECTION {
             let key = key(writer, number);
-            let value = client.ask(&format!("RETRIEVE {key}")).unwrap();
+            let value = client.ask(&format!("RETRIEVE {key}")).expect("confirmed everywhere");
             assert_eq!(value["value"], format!("value-{number}"), "{key}");
             store.insert(key, value);
         }

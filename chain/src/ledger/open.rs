@@ -77,7 +77,7 @@ impl<S: Store> Ledger<S> {
         ledger.index_rest(detached, progress)?;
         ledger.restore_kept()?;
         ledger.outbox.retain(|output| !matches!(output, Output::TipChanged(_)));
-        let start = ledger.tip_change(super::Moves::default());
+        let start = ledger.tip_change(super::reorg::Moves::default());
         ledger.outbox.push_front(Output::TipChanged(Arc::new(start)));
         ledger.say_wanted();
         ledger.say_pool_size();

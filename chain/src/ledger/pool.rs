@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use ed25519_zebra::SigningKey;
 use miner::Hash;
 
-use super::{Answer, Draft, Ledger, Moves, Output, PeerId, PoolStatus, RequestId, Source};
+use super::reorg::Moves;
+use super::{Answer, Draft, Ledger, Output, PeerId, PoolStatus, RequestId, Source};
 use crate::execute::Account;
 use crate::mempool::{Dropped, Refusal};
 use crate::rules::isolation;

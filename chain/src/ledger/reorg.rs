@@ -1,0 +1,149 @@
+//! Moves the main chain: blocks are taken off and put on until the tip is the best there is.
+
+use std::sync::Arc;
+
+use miner::Hash;
+
+use super::{ConnectedBlock, Ledger, Output, RevertedBlock, TipChange};
+use crate::block::CheckedBlock;
+use crate::execute::{BlockContext, Delta, ExecuteError};
+use crate::rules::{RuleError, context, isolation};
+use crate::store::{Store, StoreError};
+use crate::tree::NodeId;
+
+/// What one run of [`Ledger::activate`] did.
+#[derive(Default)]
+pub(super) struct Moves {
+    pub(super) reverted: Vec<RevertedBlock>,
+    pub(super) connected: Vec<ConnectedBlock>,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Moves the main chain to the best complete block, and tells everybody. `executed` is the
+    /// delta of a block of our own that is known already.
+    pub(super) fn activate(
+        &mut self,
+        mut executed: Option<(Hash, Delta)>,
+    ) -> Result<(), StoreError> {
+        let mut moves = Moves::default();
+        while let Some(path) = self.tree.better_path() {
+            for id in path.revert {
+                self.disconnect(id, &mut moves)?;
+            }
+            for id in path.connect {
+                let block = self.read(id)?;
+                let known = executed.take_if(|(hash, _)| *hash == block.hash());
+                if !self.connect(id, &block, known.map(|(_, delta)| delta), &mut moves)? {
+                    break;
+                }
+            }
+        }
+        if moves.reverted.is_empty() && moves.connected.is_empty() {
+            self.say_wanted();
+            return Ok(());
+        }
+        let already_said = self.outbox.len();
+        self.follow_in_pool(&moves)?;
+        let about_the_pool = self.outbox.split_off(already_said);
+        self.outbox.push_back(Output::TipChanged(Arc::new(self.tip_change(moves))));
+        self.outbox.extend(about_the_pool);
+        self.say_wanted();
+        self.compact_kept_if_long()?;
+        self.mark_job_outdated();
+        Ok(())
+    }
+
+    fn disconnect(&mut self, id: NodeId, moves: &mut Moves) -> Result<(), StoreError> {
+        let block = self.read(id)?;
+        self.store.disconnect(&block)?;
+        let parent = self.tree.parent(id).expect("genesis is never disconnected");
+        self.tree.set_tip(parent);
+        // A block connected and taken off again within one run was never seen outside.
+        if moves.connected.pop_if(|last| last.block.hash() == block.hash()).is_none() {
+            moves.reverted.push(RevertedBlock { block, height: self.tree.point(id).height });
+        }
+        Ok(())
+    }
+
+    /// Connects a block; `false` when it turned out invalid.
+    fn connect(
+        &mut self,
+        id: NodeId,
+        block: &CheckedBlock,
+        executed: Option<Delta>,
+        moves: &mut Moves,
+    ) -> Result<bool, StoreError> {
+        let height = self.tree.point(id).height;
+        let delta = match executed {
+            Some(delta) => delta,
+            None => match self.execute(block, height)? {
+                Ok(delta) => delta,
+                Err(error) => {
+                    self.reject(id, error)?;
+                    return Ok(false);
+                }
+            },
+        };
+        self.store.connect(block, height, &delta)?;
+        self.tree.set_tip(id);
+        // Back on a block that was just taken off: for the outside it never left.
+        if moves.reverted.pop_if(|last| last.block.hash() == block.hash()).is_none() {
+            let (block, outcomes) = (block.clone(), delta.outcomes);
+            moves.connected.push(ConnectedBlock { block, height, outcomes });
+        }
+        Ok(true)
+    }
+
+    fn execute(
+        &self,
+        block: &CheckedBlock,
+        height: u32,
+    ) -> Result<Result<Delta, RuleError>, StoreError> {
+        let payee = block.coinbase().payee;
+        let context = BlockContext { network: &self.network, height, payee };
+        match self.machine.execute(&self.store, context, block.transactions()) {
+            Ok(delta) => {
+                let checked = context::state_root_matches(block.coinbase(), &delta);
+                Ok(checked.map(|()| delta))
+            }
+            Err(ExecuteError::Invalid { position, fault }) => {
+                Ok(Err(RuleError::Transaction { position, fault }))
+            }
+            Err(ExecuteError::Store(error)) => Err(error),
+        }
+    }
+
+    fn reject(&mut self, id: NodeId, error: RuleError) -> Result<(), StoreError> {
+        let point = self.tree.point(id);
+        tracing::warn!(target: "chain", height = point.height, hash = %point.hash, %error,
+            "block is invalid");
+        self.tree.mark_invalid(id);
+        self.store.mark_invalid(&point.hash)?;
+        if let Some(from) = self.senders.remove(&point.hash) {
+            self.outbox.push_back(Output::PeerFault { from, error });
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self, id: NodeId) -> Result<CheckedBlock, StoreError> {
+        let hash = self.tree.point(id).hash;
+        if let Some(block) = self.fresh.iter().find(|block| block.hash() == hash) {
+            return Ok(block.clone());
+        }
+        let bytes = self.store.block_bytes(&hash)?.expect("the tree says its body is stored");
+        Ok(isolation::reread_block(bytes).expect("the log's checksums vouch for its blocks"))
+    }
+
+    pub(super) fn tip_change(&self, moves: Moves) -> TipChange {
+        let tip = self.tree.tip();
+        TipChange {
+            reverted: moves.reverted,
+            connected: moves.connected,
+            tip: self.tree.point(tip),
+            header: *self.tree.header(tip),
+            work: self.tree.work(tip),
+            best_header: self.tree.point(self.tree.best_header()),
+            locator: self.tree.locator(),
+        }
+    }
+}
