@@ -138,6 +138,11 @@ impl<S: Store> Ledger<S> {
         self.store.flush()
     }
 
+    /// Where the chain stands, as a change of nothing.
+    pub fn standing(&self) -> TipChange {
+        self.tip_change(reorg::Moves::default())
+    }
+
     /// The store, for reading.
     pub fn store(&self) -> &S {
         &self.store

@@ -92,6 +92,8 @@ pub struct AdminOptions {
     pub cookie: String,
     /// Whether clients on loopback may do everything without `AUTH`.
     pub trust_loopback: bool,
+    /// Where the chain stands at the start.
+    pub start: Arc<ledger::TipChange>,
 }
 
 /// The admin port.
@@ -139,13 +141,13 @@ impl Admin {
     /// An admin port without clients.
     pub fn new(options: AdminOptions, joints: Joints) -> Admin {
         Admin {
+            status: Status::new(&options.start),
             options,
             joints,
             clients: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_request: 0,
             lives: Lives::default(),
-            status: Status::default(),
             outbox: VecDeque::new(),
             now: Millis(0),
         }
@@ -158,7 +160,7 @@ impl Admin {
                 Ok(Some(line)) => self.line(id, &line),
                 Ok(None) => {
                     let client = &self.clients[&id];
-                    if client.ended && !client.busy && !client.watches() {
+                    if client.ended && !client.busy && !client.is_full() && !client.watches() {
                         self.close(id);
                     }
                     break;
@@ -184,7 +186,16 @@ impl Admin {
         match parsed {
             Ok(None) => {}
             Ok(Some((command, request))) => {
-                if let Err(failure) = self.request(id, command, request) {
+                let cut_off = self.clients[&id].is_cut_off() && command.needs_auth;
+                let started = if cut_off {
+                    // Its end may be missing with the end of its value.
+                    Err(Failure::new(Code::Usage, "the line was cut off: it has no line end"))
+                } else {
+                    self.request(id, command, request)
+                };
+                if let Err(failure) = started {
+                    // Not busy any more, so that `serve`, which called this, goes on by itself.
+                    self.clients.get_mut(&id).expect("it sent the line").busy = false;
                     self.finish(id, &Err(failure));
                 }
             }
@@ -204,6 +215,9 @@ impl Admin {
     }
 
     fn send(&mut self, client: ClientId, bytes: Vec<u8>) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.unsent += bytes.len();
+        }
         self.outbox.push_back(ServiceOutput::Send { client, bytes });
     }
 
@@ -241,6 +255,15 @@ impl Service for Admin {
         self.clients.remove(&id);
         self.asked.retain(|_, asked| asked.client() != id);
         self.lives.forget(id);
+    }
+
+    fn drained(&mut self, now: Millis, id: ClientId) {
+        self.now = now;
+        if let Some(client) = self.clients.get_mut(&id)
+            && std::mem::take(&mut client.unsent) > 0
+        {
+            self.serve(id);
+        }
     }
 
     fn woken(&mut self, now: Millis) {

@@ -164,7 +164,10 @@ pub fn network(name: Option<&str>) -> Result<Network, ConfigError> {
     if !path.exists() && !name.contains(['/', '.']) {
         return Err(NetworkError::Unknown(name.to_string()).into());
     }
-    Ok(Network::from_toml(&read(path)?)?)
+    Network::from_toml(&read(path)?).map_err(|error| ConfigError::Parse {
+        path: path.to_path_buf(),
+        message: error.to_string(),
+    })
 }
 
 /// The wallet's passphrase: the first line of the file, or `GRAVEN_PASSPHRASE`.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::execute::{Delta, StateMachine};
-use chain::ledger::{Ledger, LedgerOptions, OpenError, Progress, Time};
+use chain::ledger::{Ledger, LedgerOptions, OpenError, Progress, Time, TipChange};
 use chain::mempool::PoolLimits;
 use chain::params::Network;
 use chain::rules::isolation::checked_genesis;
@@ -120,6 +120,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         pool: PoolLimits::default(),
     };
     let ledger = open_ledger(folder.path(), options)?;
+    let start = Arc::new(ledger.standing());
     let archives = (0..READERS)
         .map(|_| SqliteArchive::open(folder.path(), &network))
         .collect::<Result<Vec<_>, _>>()?;
@@ -152,7 +153,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     };
     let (pipeline, admin_joints) =
         joints::join(links, from_stages, events, search.clone(), &folder);
-    let admin = Admin::new(admin_options(config, &folder)?, admin_joints);
+    let admin = Admin::new(admin_options(config, &folder, start)?, admin_joints);
     let admin_address = reactor
         .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
         .map_err(|source| listen_error("administration", config.admin, source))?;
@@ -236,11 +237,16 @@ fn open_wallet(config: &NodeConfig) -> Result<Option<Wallet>, NodeError> {
     }
 }
 
-fn admin_options(config: &NodeConfig, folder: &Folder) -> Result<AdminOptions, NodeError> {
+fn admin_options(
+    config: &NodeConfig,
+    folder: &Folder,
+    start: Arc<TipChange>,
+) -> Result<AdminOptions, NodeError> {
     Ok(AdminOptions {
         network: config.network.clone(),
         cookie: folder.new_cookie()?,
         trust_loopback: config.network.name == "dev" && config.admin.ip().is_loopback(),
+        start,
     })
 }
 

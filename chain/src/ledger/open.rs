@@ -77,8 +77,8 @@ impl<S: Store> Ledger<S> {
         ledger.index_rest(detached, progress)?;
         ledger.restore_kept()?;
         ledger.outbox.retain(|output| !matches!(output, Output::TipChanged(_)));
-        let start = ledger.tip_change(super::reorg::Moves::default());
-        ledger.outbox.push_front(Output::TipChanged(Arc::new(start)));
+        let start = Arc::new(ledger.standing());
+        ledger.outbox.push_front(Output::TipChanged(start));
         ledger.say_wanted();
         ledger.say_pool_size();
         ledger.refresh_job(now)?;

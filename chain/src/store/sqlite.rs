@@ -579,5 +579,10 @@ fn hash_from(bytes: &[u8]) -> Option<Hash> {
 }
 
 fn index_error(path: &Path, error: &rusqlite::Error) -> StoreError {
-    StoreError::Index { path: path.to_path_buf(), message: error.to_string() }
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let (path, message) = (path.to_path_buf(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => StoreError::Inconsistent { path, what: message },
+        _ => StoreError::Index { path, message },
+    }
 }

@@ -22,6 +22,9 @@ const MAX_FOLLOWED: usize = 10_000;
 /// Unread bytes at which reading from a client stops, beyond one whole line.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
+/// Bytes of answers that wait to be written at which a client's next line waits too.
+const UNSENT_BYTES: usize = 1024 * 1024;
+
 /// Longest line: the largest transaction in hex, and some words around it.
 pub(super) fn max_line(network: &Network) -> usize {
     2 * network.limits.transaction_bytes as usize + 4096
@@ -34,7 +37,11 @@ pub(super) struct Client {
     pub(super) busy: bool,
     /// Whether it sends no more.
     pub(super) ended: bool,
+    /// Whether its last line came without an end.
+    cut_off: bool,
     pub(super) active_at: Millis,
+    /// Bytes of answers since all was written.
+    pub(super) unsent: usize,
     unread: Vec<u8>,
     /// Bytes of `unread` known to have no line end.
     searched: usize,
@@ -63,7 +70,9 @@ impl Client {
             authorised,
             busy: false,
             ended: false,
+            cut_off: false,
             active_at: now,
+            unsent: 0,
             unread: Vec::new(),
             searched: 0,
             paused: false,
@@ -84,8 +93,14 @@ impl Client {
     pub(super) fn end(&mut self) {
         if !self.ended && !self.unread.is_empty() && self.unread.last() != Some(&b'\n') {
             self.unread.push(b'\n');
+            self.cut_off = true;
         }
         self.ended = true;
+    }
+
+    /// Whether the line just taken came without an end.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off && self.unread.is_empty()
     }
 
     /// Forgets what was sent after the current line.
@@ -96,7 +111,7 @@ impl Client {
 
     /// The next line to serve, without its end; `None` while there is none or one is served.
     pub(super) fn next_line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        if self.busy {
+        if self.busy || self.is_full() {
             return Ok(None);
         }
         if self.unread.first() == Some(&b'*') {
@@ -121,6 +136,11 @@ impl Client {
             line.pop();
         }
         Ok(Some(line))
+    }
+
+    /// Whether it must read before it is served on.
+    pub(super) fn is_full(&self) -> bool {
+        self.unsent > UNSENT_BYTES
     }
 
     /// Whether reading from the client must stop or may go on, if that has changed.

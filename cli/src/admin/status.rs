@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 const RATE_SPAN_MS: u64 = 500;
 
 /// The node's state, as told by the ledger.
-#[derive(Default)]
 pub(super) struct Status {
-    tip: Option<Arc<TipChange>>,
+    tip: Arc<TipChange>,
     pool_count: usize,
     pool_bytes: usize,
     /// When hashes were last counted, and how many there were; first at the start.
@@ -22,6 +21,11 @@ pub(super) struct Status {
 }
 
 impl Status {
+    pub(super) fn new(start: &Arc<TipChange>) -> Status {
+        let tip = Arc::clone(start);
+        Status { tip, pool_count: 0, pool_bytes: 0, counted: (Millis(0), 0), rate: 0.0 }
+    }
+
     /// Starts the clock of the hash rate, at the first call.
     pub(super) fn start(&mut self, now: Millis) {
         if self.counted.0 == Millis(0) {
@@ -30,7 +34,7 @@ impl Status {
     }
 
     pub(super) fn tip_changed(&mut self, change: &Arc<TipChange>) {
-        self.tip = Some(Arc::clone(change));
+        self.tip = Arc::clone(change);
     }
 
     pub(super) fn pool_size(&mut self, count: usize, bytes: usize) {
@@ -39,7 +43,7 @@ impl Status {
 
     /// The tip's height.
     pub(super) fn height(&self) -> u32 {
-        self.tip.as_ref().map_or(0, |tip| tip.tip.height)
+        self.tip.tip.height
     }
 
     pub(super) fn show(
@@ -49,7 +53,7 @@ impl Status {
         peers: &[PeerInfo],
         search: Option<&miner::Search>,
     ) -> Value {
-        let Some(tip) = self.tip.clone() else { return json!({ "state": "starting" }) };
+        let tip = Arc::clone(&self.tip);
         let ready = peers.iter().filter(|peer| peer.state == PeerState::Ready).count();
         let outbound = peers.iter().filter(|peer| peer.direction == Direction::Outbound).count();
         let highest = peers.iter().map(|peer| peer.height).max().unwrap_or(0);

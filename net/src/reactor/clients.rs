@@ -163,6 +163,8 @@ impl ServicePort {
                 client.stage = Stage::Ended;
                 self.service.ended(now, id(token));
             }
+            // It sends no more and may still read; if it does not, writing fails or stalls.
+            ReadResult::Ended if client.waiting() > 0 => {}
             ReadResult::Ended => self.remove(token, now),
             ReadResult::Failed(error) => return Err(error),
         }
@@ -213,9 +215,10 @@ impl ServicePort {
     }
 
     fn flush_all(&mut self, now: Millis) {
-        let mut gone = Vec::new();
+        let (mut gone, mut drained) = (Vec::new(), Vec::new());
         for (token, client) in &mut self.clients {
             let was_full = client.waiting() > self.limits.pause_output_bytes;
+            let had_output = client.waiting() > 0;
             match client.socket.write(&client.output[client.sent..], now) {
                 Ok(sent) => client.sent += sent,
                 Err(_) => {
@@ -226,6 +229,7 @@ impl ServicePort {
             if client.waiting() == 0 {
                 client.output = Vec::new();
                 client.sent = 0;
+                drained.extend((had_output && !client.refused).then_some(*token));
             } else if client.sent >= client.output.len() / 2 {
                 client.output.drain(..client.sent);
                 client.sent = 0;
@@ -240,6 +244,11 @@ impl ServicePort {
             }
         }
         gone.into_iter().for_each(|token| self.remove(token, now));
+        for token in drained {
+            self.service.drained(now, id(token));
+            self.obey(now);
+            self.ready.insert(token); // what it said is written in the next turn
+        }
     }
 
     fn deadline(&self, client: &Client) -> Option<Millis> {

@@ -337,6 +337,10 @@ fn log_end(link: &Link, reason: &Reason) {
             let peer = peer.0;
             tracing::info!(target: "net", peer, %address, ?direction, %reason, "disconnected");
         }
+        // Somebody wanted this connection, and the other end is no node of our network.
+        _ if direction == Direction::Outbound && matches!(reason, Reason::Wire(_)) => {
+            tracing::warn!(target: "net", %address, ?direction, %reason, "no connection");
+        }
         _ => tracing::debug!(target: "net", %address, ?direction, %reason, "no connection"),
     }
 }

@@ -25,6 +25,10 @@ pub trait Service: Send {
     /// The connection is gone, whoever ended it. Called once for each one opened.
     fn closed(&mut self, now: Millis, client: ClientId);
 
+    /// All that was sent to a client is written. A service that answers more than is read can
+    /// wait for this before it serves on.
+    fn drained(&mut self, _now: Millis, _client: ClientId) {}
+
     /// Called on every wake and timer: take what other threads have sent.
     fn woken(&mut self, now: Millis);
 
