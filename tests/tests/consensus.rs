@@ -4,6 +4,7 @@
 
 mod consensus {
     mod histories;
+    mod ledger;
     mod maker;
     mod pool;
     mod regressions;
