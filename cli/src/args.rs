@@ -18,16 +18,17 @@ use crate::command::{
 #[derive(Debug, Parser)]
 #[command(name = "graven", version)]
 pub struct Cli {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub global: Global,
     #[command(subcommand)]
     #[allow(missing_docs)]
     pub command: Command,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub global: Global,
 }
 
 /// Flags that every command knows
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Common options")]
 pub struct Global {
     /// The network: main, test, dev, or the path of a network file [default: dev]
     #[arg(long, global = true, env = "GRAVEN_NETWORK", value_name = "N")]
