@@ -146,6 +146,7 @@ impl Audit<'_> {
         if self.archive.undo(height)? != self.replay.undo(height)? {
             return Err(AuditError::Index { height, what: "the block's undo".to_string() });
         }
+        self.replay.forget_undo();
         if self.archive.main_headers(height, 1)?.first() != Some(block.header()) {
             return Err(AuditError::Index { height, what: "the block's header".to_string() });
         }

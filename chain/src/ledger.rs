@@ -24,7 +24,7 @@ use crate::params::Network;
 use crate::rules::isolation::CheckedHeader;
 use crate::rules::{RuleError, context};
 use crate::store::{Store, StoreError};
-use crate::tree::{Added, HeaderTree, NodeId};
+use crate::tree::{Added, HeaderTree, NodeId, work_of};
 use crate::tx::PublicKey;
 
 use mining::Mining;
@@ -91,6 +91,8 @@ pub struct Ledger<S> {
     mining: Option<Mining>,
     senders: BTreeMap<Hash, PeerId>,
     fresh: VecDeque<CheckedBlock>,
+    /// Bodies in the log whose headers are not in the tree, and whether they are invalid.
+    loose: BTreeMap<Hash, bool>,
     outbox: VecDeque<Output>,
     /// Transactions and bytes in the pool, as last said.
     said_pool: (usize, usize),
@@ -103,8 +105,9 @@ impl<S: Store> Ledger<S> {
     /// When the store fails; the ledger must then be dropped.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         match input {
-            Input::Headers { from, headers } => self.headers(now, from, &headers),
+            Input::Headers { from, headers } => self.headers(now, from, &headers)?,
             Input::Block { from, block } => self.block(now, from, block)?,
+            Input::InvalidBlock { from, hash, error } => self.invalid_block(from, &hash, error)?,
             Input::Transaction { source, transaction } => {
                 self.transaction(source, transaction)?;
             }
@@ -153,21 +156,56 @@ impl<S: Store> Ledger<S> {
         &self.pool
     }
 
-    fn headers(&mut self, now: Time, from: PeerId, headers: &[CheckedHeader]) {
+    fn headers(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        headers: &[CheckedHeader],
+    ) -> Result<(), StoreError> {
         let known = self.tree.len();
         self.add_headers(now, from, headers);
         // Also when one was refused: those before it are in the tree.
         if self.tree.len() > known {
+            if self.attach_loose(headers) {
+                self.activate(None)?;
+            }
             self.say_wanted();
             if self.tree.is_tied() {
                 self.look_for_work();
             }
         }
+        Ok(())
+    }
+
+    /// Finds bodies of these headers that have been in the log since before the start.
+    fn attach_loose(&mut self, headers: &[CheckedHeader]) -> bool {
+        let mut attached = false;
+        for header in headers {
+            let Some(id) = self.tree.find(&header.hash()) else { continue };
+            if let Some(invalid) = self.loose.remove(&header.hash()) {
+                self.tree.body_arrived(id);
+                if invalid {
+                    self.tree.mark_invalid(id);
+                }
+                attached = true;
+            }
+        }
+        attached
+    }
+
+    /// Whether these headers make a chain with more work than the best known.
+    fn beats_best(&self, headers: &[CheckedHeader]) -> bool {
+        let parent = headers.first().and_then(|first| self.tree.find(&first.header().prev));
+        parent.is_some_and(|parent| {
+            let works = headers.iter().map(|header| work_of(header.header()));
+            let work = works.fold(self.tree.work(parent), |sum, work| sum + work);
+            work > self.tree.work(self.tree.best_header())
+        })
     }
 
     fn add_headers(&mut self, now: Time, from: PeerId, headers: &[CheckedHeader]) {
-        let mut new = 0;
-        let mut last = None;
+        let (mut new, mut last) = (0, None);
+        let limited = !self.beats_best(headers);
         for header in headers {
             match self.add_header(now, header) {
                 Ok(Some(added)) => {
@@ -180,8 +218,7 @@ impl<S: Store> Ledger<S> {
                 }
                 Err(error) => return self.outbox.push_back(Output::PeerFault { from, error }),
             }
-            let is_best = last == Some(self.tree.best_header());
-            if self.tree.side_headers() > MAX_SIDE_HEADERS && !is_best {
+            if limited && self.tree.side_headers() > MAX_SIDE_HEADERS {
                 return self.judge(from, HeadersVerdict::TooMany);
             }
         }
@@ -252,6 +289,20 @@ impl<S: Store> Ledger<S> {
             Err(error) => self.outbox.push_back(Output::PeerFault { from, error }),
         }
         Ok(())
+    }
+
+    /// Marks a block whose hash commits to something invalid, and its descendants.
+    fn invalid_block(
+        &mut self,
+        from: PeerId,
+        hash: &Hash,
+        error: RuleError,
+    ) -> Result<(), StoreError> {
+        if let Some(id) = self.tree.find(hash) {
+            self.tree.mark_invalid(id);
+        }
+        self.outbox.push_back(Output::PeerFault { from, error });
+        self.activate(None)
     }
 
     /// Stores a body, after the rules that need its height but no state.

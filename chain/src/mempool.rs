@@ -394,22 +394,33 @@ impl Mempool {
         let mut excess =
             (self.bytes - freed + transaction.bytes().len()).saturating_sub(self.limits.bytes);
         let mut victims = Vec::new();
-        // Only queues' ends of other accounts, worst first; one a queue at a time is enough,
-        // because every further transaction pushes out more.
-        for (victim_rank, txid) in &self.ends {
-            if excess == 0 {
-                break;
-            }
-            let victim = &self.entries[txid].transaction;
-            if *victim_rank >= rank {
-                break;
-            }
-            if victim.signer != transaction.signer {
-                excess = excess.saturating_sub(victim.bytes().len());
-                victims.push(*txid);
-            }
+        if excess == 0 {
+            return Ok(victims);
         }
-        if excess == 0 { Ok(victims) } else { Err(Refusal::Full) }
+        // Only queues' ends of other accounts, worst first, and then those before them.
+        let mut ends = self.ends.iter().copied().peekable();
+        let mut exposed: BinaryHeap<Reverse<(Rank, Hash)>> = BinaryHeap::new();
+        while excess > 0 {
+            let end = ends.peek().copied();
+            let worse_end = end.filter(|end| exposed.peek().is_none_or(|next| *end < next.0));
+            let next = match worse_end {
+                Some(_) => ends.next(),
+                None => exposed.pop().map(|next| next.0),
+            };
+            let Some((_, txid)) = next.filter(|(victim_rank, _)| *victim_rank < rank) else {
+                return Err(Refusal::Full);
+            };
+            let victim = &self.entries[&txid].transaction;
+            if victim.signer == transaction.signer {
+                continue;
+            }
+            excess = excess.saturating_sub(victim.bytes().len());
+            victims.push(txid);
+            let queue = &self.queues[&victim.signer].by_sequence;
+            let before = queue.range(..victim.sequence).next_back();
+            exposed.extend(before.map(|(_, txid)| Reverse((self.entries[txid].rank, *txid))));
+        }
+        Ok(victims)
     }
 
     fn insert(&mut self, transaction: CheckedTransaction, rank: Rank, account: Account) {

@@ -46,6 +46,9 @@ impl Node {
     }
 }
 
+/// Rivals of the best header chain that are remembered.
+const MAX_RIVALS: usize = 64;
+
 /// The way from one tip to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
@@ -64,8 +67,8 @@ pub struct HeaderTree {
     candidates: BTreeSet<(Rank, NodeId)>,
     /// The best header chain by height, genesis first.
     best: Vec<NodeId>,
-    /// Whether another valid header has as much work as the best.
-    tied: bool,
+    /// Other valid headers with as much work as the best, at most [`MAX_RIVALS`].
+    rivals: Vec<NodeId>,
     tip: NodeId,
     arrivals: Arrival,
 }
@@ -109,7 +112,7 @@ impl HeaderTree {
             nodes: vec![node],
             candidates: BTreeSet::from([((work, Reverse((0, 0))), root)]),
             best: vec![root],
-            tied: false,
+            rivals: Vec::new(),
             tip: root,
             arrivals: 1,
         }
@@ -156,9 +159,9 @@ impl HeaderTree {
         self.by_hash.insert(hash, id);
         if valid && work > best_work {
             self.set_best(id);
-            self.tied = false;
-        } else if valid && work == best_work {
-            self.tied = true;
+            self.rivals.clear();
+        } else if valid && work == best_work && self.rivals.len() < MAX_RIVALS {
+            self.rivals.push(id);
         }
         Some(Added::New(id))
     }
@@ -187,6 +190,11 @@ impl HeaderTree {
         }
     }
 
+    /// Whether a node's body and those of all its ancestors are stored.
+    pub fn is_complete(&self, id: NodeId) -> bool {
+        self.nodes[id.0].completed.is_some()
+    }
+
     /// Whether a node's body is stored.
     pub fn has_body(&self, id: NodeId) -> bool {
         self.nodes[id.0].body.is_some()
@@ -211,15 +219,19 @@ impl HeaderTree {
                 .expect("genesis is valid");
             self.set_best(NodeId(best));
         }
-        let best_work = self.nodes[self.best_header().0].work;
-        let best = self.nodes.iter().filter(|node| !node.invalid && node.work == best_work);
-        self.tied = best.count() > 1;
+        let best = self.best_header();
+        let ties = |at: &NodeId| {
+            let node = &self.nodes[at.0];
+            *at != best && !node.invalid && node.work == self.nodes[best.0].work
+        };
+        self.rivals = (0..self.nodes.len()).map(NodeId).filter(ties).take(MAX_RIVALS).collect();
     }
 
     /// Whether two chains have the most work, and the tip is the end of one of them. Every node
     /// stays on the one it saw first, until one more block decides.
     pub fn is_tied(&self) -> bool {
-        self.tied && self.nodes[self.tip.0].work == self.nodes[self.best_header().0].work
+        !self.rivals.is_empty()
+            && self.nodes[self.tip.0].work == self.nodes[self.best_header().0].work
     }
 
     /// Whether a node or one of its ancestors is invalid.
@@ -291,18 +303,27 @@ impl HeaderTree {
     }
 
     /// Blocks of the best header chain whose bodies are missing, lowest first, within a window
-    /// of `window` blocks above where it leaves the main chain.
+    /// of `window` blocks above where it leaves the main chain; and those of chains with equal
+    /// work, in case somebody withholds the bodies of the best.
     pub fn missing(&self, window: usize) -> Vec<ChainPoint> {
         let mut fork = self.tip;
         while self.best.get(self.nodes[fork.0].height as usize) != Some(&fork) {
             fork = self.nodes[fork.0].parent.expect("genesis is on the best header chain");
         }
-        self.best[self.nodes[fork.0].height as usize + 1..]
+        let ahead = &self.best[self.nodes[fork.0].height as usize + 1..];
+        let mut wanted: BTreeSet<(u32, NodeId)> = ahead
             .iter()
             .take(window)
             .filter(|&&id| !self.has_body(id))
-            .map(|&id| self.point(id))
-            .collect()
+            .map(|&id| (self.nodes[id.0].height, id))
+            .collect();
+        for rival in &self.rivals {
+            let chain = std::iter::successors(Some(*rival), |&id| self.nodes[id.0].parent);
+            let incomplete = chain.take(window).take_while(|&id| !self.is_complete(id));
+            let lacking = incomplete.filter(|&id| !self.has_body(id));
+            wanted.extend(lacking.map(|id| (self.nodes[id.0].height, id)));
+        }
+        wanted.into_iter().take(window).map(|(_, id)| self.point(id)).collect()
     }
 
     /// Hashes of the best header chain: the newest ten, then doubling steps, genesis last.
@@ -358,7 +379,8 @@ impl HeaderTree {
     }
 }
 
-fn work_of(header: &Header) -> Work {
+/// Work of a header that passed the rules.
+pub(crate) fn work_of(header: &Header) -> Work {
     header.bits.decode().expect("headers in the tree passed the rules").work()
 }
 

@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::block::CheckedBlock;
 use crate::execute::StateMachine;
 use crate::params::Network;
+use crate::rules::isolation::BlockFault;
 use crate::rules::{RuleError, isolation};
 use crate::tx::{CheckedTransaction, Transaction};
 
@@ -80,6 +81,14 @@ impl Verifier {
     /// # Errors
     /// The first broken rule.
     pub fn block(&self, bytes: Vec<u8>) -> Result<CheckedBlock, RuleError> {
+        self.judge_block(bytes).map_err(|fault| fault.error)
+    }
+
+    /// Checks a block, and says of an invalid one whether its header is thereby condemned.
+    ///
+    /// # Errors
+    /// The first broken rule.
+    pub fn judge_block(&self, bytes: Vec<u8>) -> Result<CheckedBlock, BlockFault> {
         isolation::check_block_with(&self.network, bytes, |transactions| {
             self.check(&transactions).into_iter().collect()
         })

@@ -216,20 +216,23 @@ impl ChainModel {
         self.move_tip(truth)
     }
 
-    /// The bodies a ledger must ask for: those missing on the best header chain, lowest first.
+    /// The bodies a ledger must ask for: those missing on every header chain that has the most
+    /// work, lowest first, and of equal height in the order of their headers.
     pub fn wanted(&self, truth: &Truth) -> Vec<Hash> {
-        let headers = (0..self.known.len()).filter(|&id| !self.known[id].refused);
-        // The last of equals is taken: the one whose header came first.
-        let best = headers
-            .filter_map(|id| self.known[id].header.map(|at| (id, at)))
-            .max_by_key(|&(id, at)| (truth.get(id).work, std::cmp::Reverse(at)))
-            .map_or(GENESIS, |(id, _)| id);
-        let main: BTreeSet<BlockId> = truth.chain(self.tip).into_iter().collect();
-        let missing = truth.chain(best).into_iter().filter(|id| !main.contains(id));
-        missing
-            .filter(|&id| self.known[id].body.is_none())
-            .map(|id| truth.get(id).block.hash())
-            .collect()
+        let valid = || {
+            let headers = (0..self.known.len()).filter(|&id| !self.known[id].refused);
+            headers.filter_map(|id| self.known[id].header.map(|at| (id, at)))
+        };
+        let most = valid().map(|(id, _)| truth.get(id).work).max();
+        let mut missing = BTreeSet::new();
+        for (leaf, _) in valid().filter(|&(id, _)| Some(truth.get(id).work) == most) {
+            for (height, id) in truth.chain(leaf).into_iter().enumerate() {
+                if id != GENESIS && self.known[id].body.is_none() {
+                    missing.insert((height, self.known[id].header, id));
+                }
+            }
+        }
+        missing.into_iter().map(|(.., id)| truth.get(id).block.hash()).collect()
     }
 
     fn header(&mut self, truth: &Truth, id: BlockId) -> Fate {

@@ -69,6 +69,7 @@ impl<S: Store> Ledger<S> {
             mining: options.payee.map(Mining::new),
             senders: BTreeMap::new(),
             fresh: VecDeque::new(),
+            loose: BTreeMap::new(),
             outbox: VecDeque::new(),
             said_pool: (0, 0),
         };
@@ -110,9 +111,16 @@ impl<S: Store> Ledger<S> {
             }
         }
         let tip = self.store.tip()?;
-        let id = self.tree.find(&tip.hash).expect("the main chain's blocks are stored blocks");
-        self.tree.restore_tip(id);
-        Ok(detached)
+        match self.tree.find(&tip.hash) {
+            Some(id) if self.tree.is_complete(id) => {
+                self.tree.restore_tip(id);
+                Ok(detached)
+            }
+            _ => Err(StoreError::Inconsistent {
+                path: "index".into(),
+                what: format!("the tip {} lacks blocks before it", tip.hash),
+            }),
+        }
     }
 
     /// Indexes what the log has and the index lacks, in the order of the log, so that the result
@@ -140,10 +148,13 @@ impl<S: Store> Ledger<S> {
             self.readmit(indexed + blocks, stored, &mut detached)?
                 .map_err(|error| OpenError::InvalidLog { number: blocks, error })?;
             self.activate(None)?;
+            self.outbox.clear(); // nobody listens yet, and the start says where all stands
             blocks += 1;
             let height = self.tree.point(self.tree.tip()).height;
             progress(Progress { blocks, share: self.store.indexed_share(), height });
         }
+        let rest = detached.into_values().flatten();
+        self.loose = rest.map(|(_, block)| (block.hash, block.invalid)).collect();
         Ok(())
     }
 

@@ -57,6 +57,15 @@ pub enum Input {
         /// The block.
         block: CheckedBlock,
     },
+    /// A peer sent a block that breaks a rule to which its hash commits.
+    InvalidBlock {
+        /// Who sent it.
+        from: PeerId,
+        /// Its hash.
+        hash: Hash,
+        /// The broken rule.
+        error: RuleError,
+    },
     /// A signed transaction.
     Transaction {
         /// Where from.

@@ -148,3 +148,18 @@ fn expiry_is_by_height_and_remembered_within_bounds() {
     let remembered = list.iter().filter(|tx| pool.dropped(&tx.txid()).is_some()).count();
     assert_eq!(remembered, 4);
 }
+
+#[test]
+fn a_large_payer_pushes_out_as_many_small_ones_as_it_needs() {
+    let mut pool = pool();
+    for signer in 1..=2 {
+        for sequence in 0..5 {
+            add(&mut pool, &tx(signer, sequence, 1, 800)).unwrap();
+        }
+    }
+    let large = tx(3, 0, 1_000_000, 5000);
+    let gone = add(&mut pool, &large).unwrap();
+    assert!(gone.len() >= 4 && pool.bytes() <= 10_000, "{gone:?}");
+    // What is left can still be mined: ends went, not beginnings.
+    assert_eq!(selected(&pool).len(), pool.len());
+}

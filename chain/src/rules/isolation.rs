@@ -175,6 +175,22 @@ fn signature_verifies(genesis: &Hash, transaction: &Transaction) -> Result<(), R
         .map_err(|_| RuleError::Signature)
 }
 
+/// Why bytes are not a valid block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockFault {
+    /// The broken rule.
+    pub error: RuleError,
+    /// The block's hash, if it commits to what is wrong: then no other body can make the header
+    /// right. Of a body that does not belong to the header nothing follows for the header.
+    pub condemned: Option<Hash>,
+}
+
+impl From<RuleError> for BlockFault {
+    fn from(error: RuleError) -> BlockFault {
+        BlockFault { error, condemned: None }
+    }
+}
+
 /// Checks a block alone. Its transactions are checked by `check`, so that the caller can batch
 /// signatures and skip those it has checked before.
 ///
@@ -184,14 +200,15 @@ pub(crate) fn check_block_with(
     network: &Network,
     bytes: Vec<u8>,
     check: impl FnOnce(Vec<Arc<Transaction>>) -> Result<Vec<CheckedTransaction>, RuleError>,
-) -> Result<CheckedBlock, RuleError> {
+) -> Result<CheckedBlock, BlockFault> {
     size_is_allowed(network, bytes.len())?;
-    let block = Block::decode(&bytes)?;
+    let block = Block::decode(&bytes).map_err(RuleError::from)?;
     check_header(network, &block.header)?;
     transaction_is_not_a_merkle_node(block.coinbase.encode().len())?;
     merkle_root_matches(&block)?;
     let Block { header, coinbase, transactions } = block;
-    let transactions = check(transactions)?;
+    let condemned = Some(header.hash());
+    let transactions = check(transactions).map_err(|error| BlockFault { error, condemned })?;
     Ok(checked(header, coinbase, transactions, bytes))
 }
 

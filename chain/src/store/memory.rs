@@ -41,6 +41,13 @@ impl MemoryStore {
         &self.state
     }
 
+    /// Forgets how to undo the tip, to save memory where nothing is undone.
+    pub fn forget_undo(&mut self) {
+        if let Some(tip) = self.chain.last_mut() {
+            tip.rows = Vec::new();
+        }
+    }
+
     fn push(&mut self, block: &CheckedBlock, height: u32, delta: &Delta) {
         assert_eq!(self.chain.len(), height as usize, "blocks connect in order");
         for row in &delta.rows {

@@ -130,6 +130,18 @@ impl SqliteArchive {
         })
     }
 
+    /// The bytes of a stored block that is not known to be invalid: what peers may be given.
+    ///
+    /// # Errors
+    /// When the store fails or the bytes are damaged.
+    pub fn servable_block(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT 1 FROM block WHERE hash = ?1 AND invalid = 0";
+        match self.one(sql, [&hash.0[..]], |_| Ok(()))? {
+            Some(()) => self.block_bytes(hash),
+            None => Ok(None),
+        }
+    }
+
     fn header_from(&self, bytes: &[u8]) -> Result<Header, StoreError> {
         <&[u8; HEADER_BYTES]>::try_from(bytes)
             .map(Header::decode)

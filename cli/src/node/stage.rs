@@ -7,7 +7,7 @@ use chain::Hash;
 use chain::ledger::{Input, Ledger, Output, PeerId, RequestId, Source, Time};
 use chain::params::Network;
 use chain::rules::RuleError;
-use chain::rules::isolation;
+use chain::rules::isolation::{self, BlockFault};
 use chain::store::{Archive, SqliteArchive, SqliteStore};
 use chain::tx::CheckedTransaction;
 use chain::verify::Verifier;
@@ -133,9 +133,12 @@ impl VerifyStage {
                     Err(error) => bad_payload(from, &error, out),
                 }
             }
-            Work::Block { from, bytes } => match self.verifier.block(bytes) {
+            Work::Block { from, bytes } => match self.verifier.judge_block(bytes) {
                 Ok(block) => self.to_ledger(Input::Block { from, block }),
-                Err(error) => bad_payload(from, &error, out),
+                Err(BlockFault { error, condemned: Some(hash) }) => {
+                    self.to_ledger(Input::InvalidBlock { from, hash, error });
+                }
+                Err(BlockFault { error, condemned: None }) => bad_payload(from, &error, out),
             },
             Work::Transactions { .. } | Work::ServeHeaders { .. } | Work::ServeBlock { .. } => {
                 unreachable!("transactions are batched, and what is served goes to the readers")
@@ -279,7 +282,7 @@ impl ReaderStage {
                     out.protocol(net::Input::Served { peer: to, served });
                 }
                 ReadTask::Block { to, hash } => {
-                    let bytes = self.archive.block_bytes(&hash)?;
+                    let bytes = self.archive.servable_block(&hash)?;
                     let served = Served::Block { hash, bytes };
                     out.protocol(net::Input::Served { peer: to, served });
                 }
