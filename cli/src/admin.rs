@@ -93,7 +93,7 @@ pub struct AdminOptions {
     /// Whether clients on loopback may do everything without `AUTH`.
     pub trust_loopback: bool,
     /// Where the chain stands at the start.
-    pub start: Arc<ledger::TipChange>,
+    pub start: ledger::TipChange,
 }
 
 /// The admin port.
@@ -180,6 +180,13 @@ impl Admin {
     }
 
     fn line(&mut self, id: ClientId, line: &[u8]) {
+        if is_http(line) {
+            // A web page must not be able to write through the browser of who runs a node.
+            let failure = Failure::new(Code::NoProto, "this is no web server");
+            self.clients.get_mut(&id).expect("it sent the line").discard();
+            self.send(id, reply::line(&Err(failure)));
+            return self.close(id);
+        }
         let parsed = std::str::from_utf8(line)
             .map_err(|_| Failure::new(Code::Usage, "the line is not UTF-8; use base64:.. words"))
             .and_then(command::parse);
@@ -208,6 +215,9 @@ impl Admin {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let was_busy = std::mem::take(&mut client.busy);
         client.active_at = self.now;
+        // A client has one open request, and this is its reply: nothing else may answer it.
+        self.asked.retain(|_, asked| asked.client() != id);
+        self.lives.forget(id);
         self.send(id, reply::line(answer));
         if was_busy {
             self.serve(id);
@@ -296,6 +306,14 @@ impl Service for Admin {
         let idle = self.clients.values().filter_map(Client::idle_at).min().map(|at| at + IDLE_MS);
         idle.into_iter().chain(self.lives.next_deadline()).min()
     }
+}
+
+/// Whether a line is of a web browser's request.
+fn is_http(line: &[u8]) -> bool {
+    let starts =
+        |word: &[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let ends = |word: &[u8]| line.ends_with(word);
+    starts(b"host:") || starts(b"post ") || ends(b" HTTP/1.1") || ends(b" HTTP/1.0")
 }
 
 fn busy() -> Failure {

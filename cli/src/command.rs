@@ -152,12 +152,15 @@ impl Words {
     }
 }
 
-/// A number that counts from 1.
+/// Most blocks that can be waited for or mined at once.
+pub const MAX_BLOCKS: u32 = 10_000;
+
+/// A number of blocks, from 1 to [`MAX_BLOCKS`].
 fn count(what: &str, word: &str) -> Result<u32, UsageError> {
     word.parse()
         .ok()
-        .filter(|&count| count > 0)
-        .ok_or_else(|| UsageError(format!("{what} is at least 1, not {word:?}")))
+        .filter(|count| (1..=MAX_BLOCKS).contains(count))
+        .ok_or_else(|| UsageError(format!("{what} is from 1 to {MAX_BLOCKS}, not {word:?}")))
 }
 
 fn unexpected(word: &str) -> UsageError {
@@ -176,11 +179,8 @@ impl WaitWords {
     fn take(&mut self, word: &str, rest: &mut Words) -> Result<bool, UsageError> {
         match word {
             "WAIT" => {
-                let confirmations = rest.parsed("the number of confirmations")?;
-                self.confirmations = Some(confirmations);
-                if confirmations == 0 {
-                    return Err(UsageError("WAIT counts from 1".to_string()));
-                }
+                let word = rest.required("the number of confirmations")?;
+                self.confirmations = Some(count("the number of confirmations", &word)?);
             }
             "TIMEOUT" => self.timeout_s = Some(rest.parsed("the timeout in seconds")?),
             _ => return Ok(false),

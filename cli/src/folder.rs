@@ -170,7 +170,11 @@ pub fn book_path(folder: &Path) -> PathBuf {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_book(folder: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    replace(&book_path(folder), bytes, 0o600)
+    // Not synced: this runs on the reactor's thread, and a damaged book is begun anew.
+    let path = book_path(folder);
+    write_beside(&path, bytes, 0o600, Durability::Lax)
+        .and_then(|fresh| std::fs::rename(fresh, &path))
+        .map_err(|source| FolderError::Io { path, source })
 }
 
 /// The addresses that a running node wrote, by name.
@@ -193,18 +197,54 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     replace(path, bytes, 0o600)
 }
 
+/// Writes a file that only its owner can read, unless there is one: then `Ok(false)`.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn create_secret(path: &Path, bytes: &[u8]) -> Result<bool, FolderError> {
+    let create = || {
+        let fresh = write_beside(path, bytes, 0o600, Durability::Synced)?;
+        // Unlike a rename, a link never takes the place of another file.
+        let linked = std::fs::hard_link(&fresh, path);
+        std::fs::remove_file(&fresh)?;
+        match linked {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            linked => linked.map(|()| true),
+        }
+    };
+    create().map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
+}
+
+/// Whether a file must survive a power cut once it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Synced,
+    Lax,
+}
+
 /// Puts a new file in the place of an old one, so that a crash leaves one of the two.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
+    write_beside(path, bytes, mode, Durability::Synced)
+        .and_then(|fresh| std::fs::rename(fresh, path))
+        .map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
+}
+
+/// Writes a new file beside the one it is to become, and returns where.
+fn write_beside(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durability: Durability,
+) -> std::io::Result<PathBuf> {
     let fresh = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    if durability == Durability::Synced {
         file.sync_all()?;
-        std::fs::rename(&fresh, path)
-    };
-    write().map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
+    }
+    Ok(fresh)
 }
 
 #[cfg(test)]

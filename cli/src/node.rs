@@ -102,6 +102,7 @@ pub enum NodeError {
 ///
 /// # Errors
 /// When it cannot start, or its store or one of its threads fails.
+#[expect(clippy::too_many_lines, reason = "the diagram is read from top to bottom, in one piece")]
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let signals = crew::signals()?;
     let network = config.network.clone();
@@ -120,7 +121,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         pool: PoolLimits::default(),
     };
     let ledger = open_ledger(folder.path(), options)?;
-    let start = Arc::new(ledger.standing());
+    let start = ledger.standing();
     let archives = (0..READERS)
         .map(|_| SqliteArchive::open(folder.path(), &network))
         .collect::<Result<Vec<_>, _>>()?;
@@ -157,8 +158,20 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let admin_address = reactor
         .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
         .map_err(|source| listen_error("administration", config.admin, source))?;
-    let ledger_stage = LedgerStage { ledger, inputs: inputs_out, solutions: solutions_out, search };
-    let verify_stage = VerifyStage { verifier, network: network.clone(), work: work_out, inputs };
+    let ledger_stage = LedgerStage {
+        ledger,
+        inputs: inputs_out,
+        solutions: solutions_out,
+        search,
+        stop: crew.stop_handle(),
+    };
+    let verify_stage = VerifyStage {
+        verifier,
+        network: network.clone(),
+        work: work_out,
+        inputs,
+        stop: crew.stop_handle(),
+    };
     let reader_stages = archives.into_iter().map(|archive| ReaderStage {
         archive,
         network: network.clone(),
@@ -240,7 +253,7 @@ fn open_wallet(config: &NodeConfig) -> Result<Option<Wallet>, NodeError> {
 fn admin_options(
     config: &NodeConfig,
     folder: &Folder,
-    start: Arc<TipChange>,
+    start: TipChange,
 ) -> Result<AdminOptions, NodeError> {
     Ok(AdminOptions {
         network: config.network.clone(),

@@ -112,7 +112,11 @@ impl Wallet {
                 .map_err(|error| WalletError::Encryption(error.to_string()))?,
             None => text.as_bytes().to_vec(),
         };
-        Ok(folder::write_secret(path, &bytes)?)
+        if folder::create_secret(path, &bytes)? {
+            Ok(())
+        } else {
+            Err(WalletError::Exists(path.to_path_buf()))
+        }
     }
 
     /// The key as text, to be kept secret.

@@ -199,15 +199,13 @@ impl Client {
         let mut events = Vec::new();
         for RevertedBlock { block, height } in &change.reverted {
             for transaction in block.transactions() {
-                for key in self.watched_keys(transaction) {
-                    let mut event = event("reorganised", &key, &transaction.txid());
+                let keys = self.watched_keys(transaction);
+                for key in &keys {
+                    let mut event = event("reorganised", key, &transaction.txid());
                     event["height"] = (*height).into();
                     events.push(event);
                 }
-                if let Some(followed) = self.followed.get_mut(&transaction.txid()) {
-                    followed.height = None;
-                    followed.told = 0;
-                }
+                self.follow(transaction.txid(), keys, None);
             }
         }
         for connected in &change.connected {
@@ -225,12 +223,12 @@ impl Client {
                 continue;
             }
             let decoded = Outcome::decode(outcome);
+            let applied = matches!(decoded, Ok(Outcome::Applied(_)));
             for (position, operation) in transaction.operations.iter().enumerate() {
                 let Ok(operation) = Operation::decode(operation) else { continue };
                 let Some(key) = operation.key().filter(|key| self.is_watched(key)) else {
                     continue;
                 };
-                let applied = matches!(decoded, Ok(Outcome::Applied(_)));
                 let name = if applied { "included" } else { "failed" };
                 let mut event = event(name, key, &transaction.txid());
                 event["height"] = (*height).into();
@@ -245,7 +243,11 @@ impl Client {
                 }
                 events.push(event);
             }
-            self.follow(transaction.txid(), keys, Some(*height));
+            if applied {
+                self.follow(transaction.txid(), keys, Some(*height));
+            } else {
+                self.followed.remove(&transaction.txid()); // it will never be confirmed
+            }
         }
     }
 

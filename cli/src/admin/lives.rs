@@ -18,6 +18,8 @@ pub(super) struct Waiter {
     pub(super) client: ClientId,
     pub(super) confirmations: u32,
     pub(super) deadline: Millis,
+    /// Whether blocks may be mined for it, on networks mined on demand.
+    pub(super) may_mine: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,10 +47,11 @@ struct Life {
 }
 
 impl Life {
-    /// The height at which every waiter has its confirmations.
+    /// The height at which every waiter that blocks may be mined for has its confirmations.
     fn wanted_height(&self) -> Option<u32> {
         let State::Included { height, .. } = self.state else { return None };
-        let most = self.waiters.iter().map(|waiter| waiter.confirmations).max()?;
+        let may_mine = self.waiters.iter().filter(|waiter| waiter.may_mine);
+        let most = may_mine.map(|waiter| waiter.confirmations).max()?;
         Some(height.saturating_add(most - 1))
     }
 }

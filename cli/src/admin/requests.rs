@@ -110,7 +110,7 @@ impl Admin {
                 "this node does not mine; start it with --mine",
             ));
         }
-        let target = self.status.height() + blocks;
+        let target = self.status.height().saturating_add(blocks);
         self.lives.wait_for_height(target, self.waiter(id, Wait { confirmations: 1, timeout_s }));
         self.clients.get_mut(&id).expect("it sent the line").busy = true;
         self.want_height(target)
@@ -122,7 +122,8 @@ impl Admin {
 
     pub(super) fn waiter(&self, client: ClientId, wait: Wait) -> Waiter {
         let deadline = self.now + wait.timeout_s.saturating_mul(1000);
-        Waiter { client, confirmations: wait.confirmations, deadline }
+        let may_mine = self.clients[&client].authorised;
+        Waiter { client, confirmations: wait.confirmations, deadline, may_mine }
     }
 
     fn ask(&mut self, asked: Asked) -> RequestId {

@@ -1,9 +1,10 @@
 //! What `STATUS` and `PEERS` show.
 
-use std::sync::Arc;
-
+use chain::Work;
+use chain::header::Header;
 use chain::ledger::TipChange;
 use chain::params::{Network, Retarget};
+use chain::store::ChainPoint;
 use net::{Direction, Millis, PeerInfo, PeerState};
 use serde_json::{Value, json};
 
@@ -12,7 +13,10 @@ const RATE_SPAN_MS: u64 = 500;
 
 /// The node's state, as told by the ledger.
 pub(super) struct Status {
-    tip: Arc<TipChange>,
+    tip: ChainPoint,
+    header: Header,
+    work: Work,
+    best_header: ChainPoint,
     pool_count: usize,
     pool_bytes: usize,
     /// When hashes were last counted, and how many there were; first at the start.
@@ -21,9 +25,17 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn new(start: &Arc<TipChange>) -> Status {
-        let tip = Arc::clone(start);
-        Status { tip, pool_count: 0, pool_bytes: 0, counted: (Millis(0), 0), rate: 0.0 }
+    pub(super) fn new(start: &TipChange) -> Status {
+        Status {
+            tip: start.tip,
+            header: start.header,
+            work: start.work,
+            best_header: start.best_header,
+            pool_count: 0,
+            pool_bytes: 0,
+            counted: (Millis(0), 0),
+            rate: 0.0,
+        }
     }
 
     /// Starts the clock of the hash rate, at the first call.
@@ -33,8 +45,9 @@ impl Status {
         }
     }
 
-    pub(super) fn tip_changed(&mut self, change: &Arc<TipChange>) {
-        self.tip = Arc::clone(change);
+    pub(super) fn tip_changed(&mut self, change: &TipChange) {
+        (self.tip, self.header) = (change.tip, change.header);
+        (self.work, self.best_header) = (change.work, change.best_header);
     }
 
     pub(super) fn pool_size(&mut self, count: usize, bytes: usize) {
@@ -43,7 +56,7 @@ impl Status {
 
     /// The tip's height.
     pub(super) fn height(&self) -> u32 {
-        self.tip.tip.height
+        self.tip.height
     }
 
     pub(super) fn show(
@@ -53,28 +66,27 @@ impl Status {
         peers: &[PeerInfo],
         search: Option<&miner::Search>,
     ) -> Value {
-        let tip = Arc::clone(&self.tip);
         let ready = peers.iter().filter(|peer| peer.state == PeerState::Ready).count();
         let outbound = peers.iter().filter(|peer| peer.direction == Direction::Outbound).count();
         let highest = peers.iter().map(|peer| peer.height).max().unwrap_or(0);
-        let target_height = tip.best_header.height.max(highest);
-        let synced = tip.tip.height >= target_height;
+        let target_height = self.best_header.height.max(highest);
+        let synced = self.tip.height >= target_height;
         let threads = search.map_or(0, |search| search.hashes().len());
         json!({
             "network": network.name,
             "genesis": network.genesis_hash().to_string(),
-            "height": tip.tip.height,
-            "tip": tip.tip.hash.to_string(),
-            "tip_time": tip.header.time,
-            "work": tip.work.to_string(),
-            "bits": tip.header.bits.to_string(),
-            "difficulty": tip.header.bits.decode().map_or(0.0, |target| target.difficulty()),
+            "height": self.tip.height,
+            "tip": self.tip.hash.to_string(),
+            "tip_time": self.header.time,
+            "work": self.work.to_string(),
+            "bits": self.header.bits.to_string(),
+            "difficulty": self.header.bits.decode().map_or(0.0, |target| target.difficulty()),
             "retarget": match network.retarget {
                 Retarget::Fixed => "fixed",
                 Retarget::Asert { .. } => "asert",
             },
             "state": if synced { "synced" } else { "syncing" },
-            "best_header": tip.best_header.height,
+            "best_header": self.best_header.height,
             "peers": ready,
             "peers_outbound": outbound,
             "mempool": self.pool_count,

@@ -16,6 +16,7 @@ use miner::{Search, Solution};
 use net::wire::message::MAX_HEADERS;
 use net::{Served, Work};
 
+use super::crew::StopHandle;
 use super::joints::Outward;
 use super::{LEDGER_NAP, NodeError, time_from};
 use crate::admin::{Event, ReadJob};
@@ -67,11 +68,14 @@ pub(super) struct VerifyStage {
     pub(super) network: Network,
     pub(super) work: Receiver<VerifyTask>,
     pub(super) inputs: Sender<Input>,
+    pub(super) stop: StopHandle,
 }
 
 impl VerifyStage {
     pub(super) fn run(mut self, out: &Outward) -> Result<(), NodeError> {
-        while let Ok(first) = self.work.recv() {
+        while let Ok(first) = self.work.recv()
+            && !self.stop.is_stopping()
+        {
             let more: Vec<VerifyTask> = self.work.try_iter().take(VERIFY_BATCH - 1).collect();
             let (mut origins, mut loose) = (Vec::new(), Vec::new());
             for task in std::iter::once(first).chain(more) {
@@ -162,12 +166,17 @@ pub(super) struct LedgerStage {
     pub(super) inputs: Receiver<Input>,
     pub(super) solutions: Receiver<Solution>,
     pub(super) search: Option<Arc<Search>>,
+    pub(super) stop: StopHandle,
 }
 
 impl LedgerStage {
     pub(super) fn run(mut self, out: &Outward) -> Result<(), NodeError> {
         self.speak(out);
-        while let Some(input) = self.next() {
+        // What is queued when the node stops concerns nobody any more: nothing of it was
+        // acknowledged, and nothing can be.
+        while let Some(input) = self.next()
+            && !self.stop.is_stopping()
+        {
             self.ledger.handle(now(), input)?;
             self.speak(out);
             if self.search.as_ref().is_some_and(|search| !search.is_alive()) {
