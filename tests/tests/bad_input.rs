@@ -8,6 +8,7 @@ mod bad_input {
     mod lines;
     mod messages;
     mod payloads;
+    mod regressions;
     mod rights;
     mod rogue;
     mod settings;
