@@ -3,7 +3,7 @@
 //! Names and sections are the standard's (<https://doi.org/10.6028/NIST.FIPS.180-4>); nothing is
 //! skipped, shared or reordered.
 
-use super::{Scan, single};
+use super::{Hit, Scan, single};
 
 /// The initial hash value H(0) of section 5.3.3.
 pub(super) const INITIAL_HASH: [u32; 8] = [
@@ -98,6 +98,6 @@ pub(super) fn compress(hash: &mut [u32; 8], block: &[u8; 64]) {
 }
 
 /// Scans with [`compress`].
-pub(super) fn scan(scan: &Scan, first: u32, count: u32) -> Option<u32> {
+pub(super) fn scan(scan: &Scan, first: u32, count: u32) -> Option<Hit> {
     single::scan(scan, first, count, compress)
 }
