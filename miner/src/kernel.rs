@@ -6,11 +6,25 @@
 //! `kernel/`, the only folder of the workspace that may use `unsafe`; `kernel/scalar.rs` is the
 //! reference that every other row is tested against. How to add a row: `docs/mining.md`.
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx512;
 mod library;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod schedule;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod sha_ni;
 mod single;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod wide;
 
 use crate::pow::Target;
 
@@ -94,6 +108,22 @@ pub struct Kernel {
 /// All rows, best first. Wider instruction sets stand above the libraries, and the reference,
 /// which runs everywhere, comes last.
 pub static KERNELS: &[Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "avx512",
+        lanes: avx512::LANES,
+        available: avx512::available,
+        scan: avx512::scan,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel {
+        name: "sha-ni",
+        lanes: sha_ni::LANES,
+        available: sha_ni::available,
+        scan: sha_ni::scan,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Kernel { name: "avx2", lanes: avx2::LANES, available: avx2::available, scan: avx2::scan },
     Kernel { name: "sha2", lanes: 1, available: always, scan: library::scan_sha2 },
     #[cfg(all(target_arch = "x86_64", not(windows)))]
     Kernel { name: "sha2-asm", lanes: 1, available: always, scan: library::scan_sha2_asm },
@@ -161,4 +191,14 @@ fn choose_from(
 fn nonces(first: u32, count: u32) -> impl Iterator<Item = u32> {
     let last = first.saturating_add(count.saturating_sub(1));
     (first..=last).take(count as usize)
+}
+
+/// Cuts a range that does not wrap into steps of `lanes` nonces, the last maybe shorter: the first
+/// nonce and the number of each.
+#[cfg(target_arch = "x86_64")]
+fn steps(first: u32, count: u32, lanes: usize) -> impl Iterator<Item = (u32, u32)> {
+    let last = first.saturating_add(count.saturating_sub(1));
+    let whole = u32::try_from(lanes).expect("a step has few nonces");
+    let firsts = (first..=last).step_by(lanes).take(count as usize);
+    firsts.map(move |at| (at, (last - at).saturating_add(1).min(whole)))
 }
