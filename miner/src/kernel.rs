@@ -202,3 +202,11 @@ fn steps(first: u32, count: u32, lanes: usize) -> impl Iterator<Item = (u32, u32
     let firsts = (first..=last).step_by(lanes).take(count as usize);
     firsts.map(move |at| (at, (last - at).saturating_add(1).min(whole)))
 }
+
+/// Repeats a block with a constant counting through a list.
+#[cfg(target_arch = "x86_64")]
+macro_rules! unroll {
+    ($t:ident in $($n:literal)* $body:block) => { $({ const $t: usize = $n; $body })* };
+}
+#[cfg(target_arch = "x86_64")]
+use unroll;

@@ -10,7 +10,7 @@ use super::wide::{self, Vector};
 use super::{Hit, Scan};
 
 /// Vectors of nonces in a step.
-const STREAMS: usize = 1;
+const STREAMS: usize = 2;
 /// Nonces in a step.
 pub(super) const LANES: usize = 8 * STREAMS;
 
@@ -38,17 +38,18 @@ fn scan_enabled(scan: &Scan, first: u32, count: u32) -> Option<Hit> {
 #[derive(Clone, Copy)]
 struct Lanes(__m256i);
 
-/// Exclusive or of a vector's words, shifted to the right and to the left by these distances: a
-/// rotation is a pair of them that sums up to 32.
+/// A vector's words rotated to the right.
+macro_rules! ror {
+    ($x:expr, $n:literal) => {
+        _mm256_xor_si256(_mm256_srli_epi32::<$n>($x), _mm256_slli_epi32::<{ 32 - $n }>($x))
+    };
+}
+
+/// Exclusive or of a vector's words, rotated to the right by two distances, and a third operand.
 macro_rules! sigma {
-    ($x:expr, right $first:literal $($right:literal)+, left $($left:literal)+) => {
+    ($x:expr, $n1:literal, $n2:literal, $third:expr) => {
         // SAFETY: there are vectors only on a CPU with AVX2.
-        Self(unsafe {
-            let mut sum = _mm256_srli_epi32::<$first>($x);
-            $( sum = _mm256_xor_si256(sum, _mm256_srli_epi32::<$right>($x)); )+
-            $( sum = _mm256_xor_si256(sum, _mm256_slli_epi32::<$left>($x)); )+
-            sum
-        })
+        Self(unsafe { _mm256_xor_si256(_mm256_xor_si256(ror!($x, $n1), ror!($x, $n2)), $third) })
     };
 }
 
@@ -95,22 +96,22 @@ impl Vector for Lanes {
 
     #[inline(always)]
     fn big_sigma_0(self) -> Self {
-        sigma!(self.0, right 2 13 22, left 30 19 10)
+        sigma!(self.0, 2, 13, ror!(self.0, 22))
     }
 
     #[inline(always)]
     fn big_sigma_1(self) -> Self {
-        sigma!(self.0, right 6 11 25, left 26 21 7)
+        sigma!(self.0, 6, 11, ror!(self.0, 25))
     }
 
     #[inline(always)]
     fn small_sigma_0(self) -> Self {
-        sigma!(self.0, right 7 18 3, left 25 14)
+        sigma!(self.0, 7, 18, _mm256_srli_epi32::<3>(self.0))
     }
 
     #[inline(always)]
     fn small_sigma_1(self) -> Self {
-        sigma!(self.0, right 17 19 10, left 15 13)
+        sigma!(self.0, 17, 19, _mm256_srli_epi32::<10>(self.0))
     }
 
     #[inline(always)]

@@ -3,10 +3,10 @@
 use super::scalar::{small_sigma_0, small_sigma_1};
 
 /// Bits of the messages that the two blocks end: 80 bytes and 32 bytes.
-const HEADER_BITS: u32 = 80 * 8;
-const DIGEST_BITS: u32 = 32 * 8;
+pub(super) const HEADER_BITS: u32 = 80 * 8;
+pub(super) const DIGEST_BITS: u32 = 32 * 8;
 /// The bit that padding starts with, at the top of its word.
-const PADDING: u32 = 1 << 31;
+pub(super) const PADDING: u32 = 1 << 31;
 
 /// A message schedule (section 6.2.2) of which some words are known beforehand.
 pub(super) struct Schedule {

@@ -14,10 +14,11 @@ use std::arch::x86_64::{
 };
 
 use super::scalar::{self, INITIAL_HASH, K};
-use super::{Hit, Scan, steps};
+use super::schedule::{DIGEST_BITS, HEADER_BITS, PADDING};
+use super::{Hit, Scan, steps, unroll};
 
 /// Nonces in a step, each with a chain of instructions of its own.
-pub(super) const LANES: usize = 2;
+pub(super) const LANES: usize = 4;
 
 /// Tells whether this CPU has the instructions.
 pub(super) fn available() -> bool {
@@ -129,15 +130,19 @@ fn k(t: usize) -> __m128i {
     unsafe { _mm_loadu_si128(words.as_ptr().cast()) }
 }
 
-/// Replaces the four oldest of a schedule's last 16 words, at `i`, by the next four.
+/// Returns `K[t] + W[t]` of the four rounds from `4 * i` on. Of a schedule's last 16 words it
+/// replaces the four oldest by the next four, once those of the block itself are used up.
 #[inline]
 #[target_feature(enable = "sha,sse4.1")]
-fn next_words(words: &mut [__m128i; 4], i: usize) {
-    let [oldest, second, third, newest] =
-        [words[i % 4], words[(i + 1) % 4], words[(i + 2) % 4], words[(i + 3) % 4]];
-    let sigma_0 = _mm_sha256msg1_epu32(oldest, second);
-    let sum = _mm_add_epi32(sigma_0, _mm_alignr_epi8::<4>(newest, third));
-    words[i % 4] = _mm_sha256msg2_epu32(sum, newest);
+fn next_term(words: &mut [__m128i; 4], i: usize) -> __m128i {
+    if i >= 4 {
+        let [oldest, second, third, newest] =
+            [words[i % 4], words[(i + 1) % 4], words[(i + 2) % 4], words[(i + 3) % 4]];
+        let sigma_0 = _mm_sha256msg1_epu32(oldest, second);
+        let sum = _mm_add_epi32(sigma_0, _mm_alignr_epi8::<4>(newest, third));
+        words[i % 4] = _mm_sha256msg2_epu32(sum, newest);
+    }
+    _mm_add_epi32(words[i % 4], k(4 * i))
 }
 
 /// Tells whether one of the nonces from `first` on may be a hit with one of the versions.
@@ -161,11 +166,11 @@ fn step(versions: &[Start], tail: [u32; 3], top_word: u32, first: u32) -> bool {
         for (state, nonce) in states.iter_mut().zip(nonces) {
             state.abef = _mm_add_epi32(state.abef, nonce);
         }
-        for i in 1..16 {
+        unroll!(I in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 {
             for (state, table) in states.iter_mut().zip(&tables) {
-                *state = state.four_rounds(table[i]);
+                *state = state.four_rounds(table[I]);
             }
-        }
+        });
         for last in compress_digest(states.map(|state| state.plus(version.midstate))) {
             may_hit |= last.swap_bytes() <= top_word;
         }
@@ -178,17 +183,15 @@ fn step(versions: &[Start], tail: [u32; 3], top_word: u32, first: u32) -> bool {
 #[target_feature(enable = "sha,sse4.1")]
 fn fill_table(table: &mut [__m128i; 16], tail: [u32; 3], nonce: u32) {
     let [w0, w1, w2] = tail.map(u32::cast_signed);
+    let (padding, bits) = (PADDING.cast_signed(), HEADER_BITS.cast_signed());
     let mut words = [
         _mm_set_epi32(nonce.cast_signed(), w2, w1, w0),
-        _mm_set_epi32(0, 0, 0, i32::MIN),
+        _mm_set_epi32(0, 0, 0, padding),
         _mm_set_epi32(0, 0, 0, 0),
-        _mm_set_epi32(640, 0, 0, 0),
+        _mm_set_epi32(bits, 0, 0, 0),
     ];
     for (i, entry) in table.iter_mut().enumerate() {
-        if i >= 4 {
-            next_words(&mut words, i);
-        }
-        *entry = _mm_add_epi32(words[i % 4], k(4 * i));
+        *entry = next_term(&mut words, i);
     }
 }
 
@@ -196,25 +199,22 @@ fn fill_table(table: &mut [__m128i; 16], tail: [u32; 3], nonce: u32) {
 #[inline]
 #[target_feature(enable = "sha,sse4.1")]
 fn compress_digest(digests: [State; LANES]) -> [u32; LANES] {
-    let padding = [_mm_set_epi32(0, 0, 0, i32::MIN), _mm_set_epi32(256, 0, 0, 0)];
+    let padding = _mm_set_epi32(0, 0, 0, PADDING.cast_signed());
+    let bits = _mm_set_epi32(DIGEST_BITS.cast_signed(), 0, 0, 0);
     let mut words = digests.map(|digest| {
         let [low, high] = digest.unpack();
-        [low, high, padding[0], padding[1]]
+        [low, high, padding, bits]
     });
     let mut states = [State::pack(INITIAL_HASH); LANES];
-    for i in 0..15 {
+    unroll!(I in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 {
         for (state, words) in states.iter_mut().zip(&mut words) {
-            if i >= 4 {
-                next_words(words, i);
-            }
-            *state = state.four_rounds(_mm_add_epi32(words[i % 4], k(4 * i)));
+            *state = state.four_rounds(next_term(words, I));
         }
-    }
+    });
     let mut last = [0; LANES];
     for ((state, words), last) in states.iter().zip(&mut words).zip(&mut last) {
-        next_words(words, 15);
         // After rounds 60 and 61 `f` is the `e` of after round 60.
-        let state = state.two_rounds(_mm_add_epi32(words[3], k(60)));
+        let state = state.two_rounds(next_term(words, 15));
         *last = _mm_extract_epi32::<0>(state.abef).cast_unsigned().wrapping_add(INITIAL_HASH[7]);
     }
     last

@@ -16,7 +16,7 @@
 
 use super::scalar::{self, INITIAL_HASH, K};
 use super::schedule::{DIGEST, HEADER_VARIES, Schedule, header_schedule};
-use super::{Hit, Scan, steps};
+use super::{Hit, Scan, steps, unroll};
 
 /// Words in the lanes of a vector, and the functions of section 4.1.2 on all of them at once.
 pub(super) trait Vector: Copy {
@@ -82,11 +82,6 @@ impl Plan {
 
 /// The working variables of block B before round 1, the first word not yet added to `a` and `e`.
 const DIGEST_START: [u32; 8] = scalar::round(INITIAL_HASH, K[0], 0);
-
-/// Repeats a block with a constant counting through a list.
-macro_rules! unroll {
-    ($t:ident in $($n:literal)* $body:block) => { $({ const $t: usize = $n; $body })* };
-}
 
 /// Returns the first hit of the range, as [`super::Kernel::scan`]; a step tries `STREAMS`
 /// vectors of nonces, independent of each other so that the CPU always has something to do.
