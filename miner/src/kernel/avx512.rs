@@ -55,6 +55,7 @@ macro_rules! sigma {
 
 impl Vector for Lanes {
     const LANES: u32 = 16;
+    const EXPANDS_AHEAD: bool = false;
 
     #[inline(always)]
     unsafe fn splat(word: u32) -> Self {

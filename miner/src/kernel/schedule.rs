@@ -1,6 +1,7 @@
-//! What is constant in the message schedules of a header's last block and of a digest's block.
+//! What is constant in the two blocks that are hashed for each nonce: the header's last block and
+//! the one of the inner digest.
 
-use super::scalar::{small_sigma_0, small_sigma_1};
+use super::scalar::{self, K, small_sigma_0, small_sigma_1};
 
 /// Bits of the messages that the two blocks end: 80 bytes and 32 bytes.
 pub(super) const HEADER_BITS: u32 = 80 * 8;
@@ -64,6 +65,13 @@ pub(super) const fn header_schedule(tail: [u32; 3]) -> Schedule {
 
 /// Which words of [`header_schedule`] depend on the nonce, whatever the other three are.
 pub(super) const HEADER_VARIES: [bool; 64] = header_schedule([0; 3]).varies;
+
+/// Returns the working variables before round 4 of the header's last block: those of all nonces,
+/// once the nonce's word is added to the first and the fifth (`a` and `e`).
+pub(super) fn header_start(midstate: [u32; 8], tail: [u32; 3]) -> [u32; 8] {
+    let words = [tail[0], tail[1], tail[2], 0];
+    (0..4).fold(midstate, |working, t| scalar::round(working, K[t], words[t]))
+}
 
 /// The schedule of the block that holds a digest and padding.
 pub(super) const DIGEST: Schedule = {

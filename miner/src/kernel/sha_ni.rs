@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 };
 
 use super::scalar::{self, INITIAL_HASH, K};
-use super::schedule::{DIGEST_BITS, HEADER_BITS, PADDING};
+use super::schedule::{DIGEST_BITS, HEADER_BITS, PADDING, header_start};
 use super::{Hit, Scan, steps, unroll};
 
 /// Nonces in a step, each with a chain of instructions of its own.
@@ -60,17 +60,14 @@ struct State {
 /// Where a version starts in block A.
 struct Start {
     midstate: State,
-    /// Before round 4, the nonce not yet added to `a` and `e`.
+    /// From [`header_start`].
     working: State,
 }
 
 impl Start {
     #[target_feature(enable = "sha,sse4.1")]
     fn new(midstate: [u32; 8], tail: [u32; 3]) -> Self {
-        let mut working = midstate;
-        for (t, word) in [tail[0], tail[1], tail[2], 0].into_iter().enumerate() {
-            working = scalar::round(working, K[t], word);
-        }
+        let working = header_start(midstate, tail);
         Self { midstate: State::pack(midstate), working: State::pack(working) }
     }
 }

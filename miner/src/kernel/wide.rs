@@ -15,13 +15,17 @@
 //! hits are rare, and what is reported does not depend on anything done here.
 
 use super::scalar::{self, INITIAL_HASH, K};
-use super::schedule::{DIGEST, HEADER_VARIES, Schedule, header_schedule};
+use super::schedule::{DIGEST, HEADER_VARIES, Schedule, header_schedule, header_start};
 use super::{Hit, Scan, steps, unroll};
 
 /// Words in the lanes of a vector, and the functions of section 4.1.2 on all of them at once.
 pub(super) trait Vector: Copy {
     /// Number of lanes.
     const LANES: u32;
+    /// Whether block B's schedule too is expanded into a table before the rounds, or word by word
+    /// between them. The rounds then need half the registers, but each word goes through memory:
+    /// faster with 16 registers, slower with 32.
+    const EXPANDS_AHEAD: bool;
 
     /// Puts a word in every lane.
     ///
@@ -62,22 +66,25 @@ struct Plan {
 /// Where a version starts in block A.
 struct Start {
     midstate: [u32; 8],
-    /// The working variables before round 4, the nonce not yet added to `a` and `e`.
+    /// From [`header_start`].
     working: [u32; 8],
 }
 
 impl Plan {
     fn new(scan: &Scan) -> Self {
-        let versions = scan.versions.iter().map(|version| {
-            let mut working = version.midstate;
-            for (t, word) in [scan.tail[0], scan.tail[1], scan.tail[2], 0].into_iter().enumerate() {
-                working = scalar::round(working, K[t], word);
-            }
-            Start { midstate: version.midstate, working }
+        let versions = scan.versions.iter().map(|version| Start {
+            midstate: version.midstate,
+            working: header_start(version.midstate, scan.tail),
         });
         let header = header_schedule(scan.tail);
         Self { versions: versions.collect(), header, top_word: scan.top_word() }
     }
+}
+
+/// Of both blocks and each vector of nonces, `K[t] + W[t]`.
+struct Tables<V, const STREAMS: usize> {
+    header: [[V; 64]; STREAMS],
+    digest: [[V; 64]; STREAMS],
 }
 
 /// The working variables of block B before round 1, the first word not yet added to `a` and `e`.
@@ -99,7 +106,10 @@ pub(super) unsafe fn scan<V: Vector, const STREAMS: usize>(
 ) -> Option<Hit> {
     let plan = Plan::new(scan);
     // SAFETY: the caller's CPU has the instructions.
-    let mut tables = [unsafe { constant_table::<V>(&plan.header) }; STREAMS];
+    let mut tables = unsafe {
+        let (header, digest) = (constant_table(&plan.header), constant_table(&DIGEST));
+        Tables::<V, STREAMS> { header: [header; STREAMS], digest: [digest; STREAMS] }
+    };
     for (at, count) in steps(first, count, V::LANES as usize * STREAMS) {
         // SAFETY: as above.
         let may_hit = unsafe { step::<V, STREAMS>(&plan, &mut tables, at) };
@@ -110,18 +120,18 @@ pub(super) unsafe fn scan<V: Vector, const STREAMS: usize>(
     None
 }
 
-/// Returns `K[t] + W[t]` of block A where it does not depend on the nonce, zero elsewhere.
+/// Returns `K[t] + W[t]` of a schedule where it does not vary, and zero where it does.
 ///
 /// # Safety
 /// The CPU must have this vector's instructions.
 #[inline(always)]
-unsafe fn constant_table<V: Vector>(header: &Schedule) -> [V; 64] {
+unsafe fn constant_table<V: Vector>(schedule: &Schedule) -> [V; 64] {
     // SAFETY: the caller's CPU has the instructions.
     unsafe {
         let mut table = [V::splat(0); 64];
         for t in 0..64 {
-            if !HEADER_VARIES[t] {
-                table[t] = V::splat(K[t].wrapping_add(header.constants[t]));
+            if !schedule.varies[t] {
+                table[t] = V::splat(K[t].wrapping_add(schedule.constants[t]));
             }
         }
         table
@@ -135,14 +145,14 @@ unsafe fn constant_table<V: Vector>(header: &Schedule) -> [V; 64] {
 #[inline(always)]
 unsafe fn step<V: Vector, const STREAMS: usize>(
     plan: &Plan,
-    tables: &mut [[V; 64]; STREAMS],
+    tables: &mut Tables<V, STREAMS>,
     first: u32,
 ) -> bool {
     // SAFETY: the caller's CPU has the instructions; so for every call in this function.
     unsafe {
         let mut nonces = [V::splat(0); STREAMS];
         let mut next = V::splat(first).plus(V::count_up());
-        for (s, table) in tables.iter_mut().enumerate() {
+        for (s, table) in tables.header.iter_mut().enumerate() {
             // The nonce is little-endian, words are big-endian.
             nonces[s] = next.reverse_bytes();
             next = next.plus(V::splat(V::LANES));
@@ -151,8 +161,8 @@ unsafe fn step<V: Vector, const STREAMS: usize>(
         let mut smallest = V::splat(u32::MAX);
         for version in &plan.versions {
             let mut words = [[V::splat(0); 16]; STREAMS];
-            compress_header(version, tables, &nonces, &mut words);
-            for last in compress_digest(&mut words) {
+            compress_header(version, &tables.header, &nonces, &mut words);
+            for last in compress_digest(&mut words, &mut tables.digest) {
                 smallest = smallest.min(last.reverse_bytes());
             }
         }
@@ -287,6 +297,7 @@ unsafe fn compress_header<V: Vector, const STREAMS: usize>(
 #[inline(always)]
 unsafe fn compress_digest<V: Vector, const STREAMS: usize>(
     words: &mut [[V; 16]; STREAMS],
+    tables: &mut [[V; 64]; STREAMS],
 ) -> [V; STREAMS] {
     // SAFETY: the caller's CPU has the instructions; so for every call in this function.
     unsafe {
@@ -298,25 +309,75 @@ unsafe fn compress_digest<V: Vector, const STREAMS: usize>(
             working[s][place(0, 1)] = working[s][place(0, 1)].plus(words[s][0]);
             working[s][place(4, 1)] = working[s][place(4, 1)].plus(words[s][0]);
         }
-        unroll!(T in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28
-            29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 {
-            for s in 0..STREAMS {
-                let k_plus_w = digest_term(&mut words[s], T);
-                round(&mut working[s], T, k_plus_w);
-            }
-        });
-        unroll!(T in 57 58 59 60 {
-            for s in 0..STREAMS {
-                let k_plus_w = digest_term(&mut words[s], T);
-                round_without_a(&mut working[s], T, k_plus_w);
-            }
-        });
+        if V::EXPANDS_AHEAD {
+            rounds_after_expansion(&mut working, words, tables);
+        } else {
+            rounds_with_expansion(&mut working, words);
+        }
         let mut last = [V::splat(0); STREAMS];
         for s in 0..STREAMS {
             last[s] = working[s][place(4, 61)].plus(V::splat(INITIAL_HASH[7]));
         }
         last
     }
+}
+
+/// Does rounds 1 to 60 of block B and expands its schedule between them.
+///
+/// # Safety
+/// The CPU must have this vector's instructions.
+#[inline(always)]
+unsafe fn rounds_with_expansion<V: Vector, const STREAMS: usize>(
+    working: &mut [[V; 8]; STREAMS],
+    words: &mut [[V; 16]; STREAMS],
+) {
+    unroll!(T in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30
+        31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 {
+        for s in 0..STREAMS {
+            // SAFETY: the caller's CPU has the instructions.
+            let k_plus_w = unsafe { digest_term(&mut words[s], T) };
+            round(&mut working[s], T, k_plus_w);
+        }
+    });
+    unroll!(T in 57 58 59 60 {
+        for s in 0..STREAMS {
+            // SAFETY: the caller's CPU has the instructions.
+            let k_plus_w = unsafe { digest_term(&mut words[s], T) };
+            round_without_a(&mut working[s], T, k_plus_w);
+        }
+    });
+}
+
+/// Expands block B's schedule and then does rounds 1 to 60.
+///
+/// # Safety
+/// The CPU must have this vector's instructions.
+#[inline(always)]
+unsafe fn rounds_after_expansion<V: Vector, const STREAMS: usize>(
+    working: &mut [[V; 8]; STREAMS],
+    words: &mut [[V; 16]; STREAMS],
+    tables: &mut [[V; 64]; STREAMS],
+) {
+    for (table, words) in tables.iter_mut().zip(words) {
+        // Words 8 to 15 are constants and stay in the table.
+        unroll!(T in 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36
+            37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 {
+            // SAFETY: the caller's CPU has the instructions.
+            table[T] = unsafe { digest_term(words, T) };
+        });
+    }
+    for eight in 0..7 {
+        unroll!(T in 1 2 3 4 5 6 7 8 {
+            for s in 0..STREAMS {
+                round(&mut working[s], T, tables[s][8 * eight + T]);
+            }
+        });
+    }
+    unroll!(T in 57 58 59 60 {
+        for s in 0..STREAMS {
+            round_without_a(&mut working[s], T, tables[s][T]);
+        }
+    });
 }
 
 /// Returns `K[t] + W[t]` of block B.
