@@ -156,7 +156,8 @@ pub enum KernelError {
     },
 }
 
-/// Chooses a row of [`KERNELS`] by name, or without a name the first that this CPU can run.
+/// Chooses a row of [`KERNELS`] by name, or without a name the first that this CPU can run: a
+/// guess at once, where [`crate::bench::fastest`] takes its time to measure.
 ///
 /// # Errors
 /// [`KernelError`] when the name is unknown or names a row that this CPU cannot run.
