@@ -2,9 +2,10 @@
 //!
 //! A kernel is a row of [`KERNELS`]: a pure function from a [`Scan`] and a range of nonces to the
 //! first [`Hit`]. A scan holds one header in several versions: they differ in the first 64 bytes
-//! alone, so that work on the other 16 can be shared. Rows differ in speed alone. Each instruction set has one file in
-//! `kernel/`, the only folder of the workspace that may use `unsafe`; `kernel/scalar.rs` is the
-//! reference that every other row is tested against. How to add a row: `docs/mining.md`.
+//! alone, so that work on the other 16 can be shared. Rows differ in speed alone. Each instruction
+//! set has one file in `kernel/`, the only folder of the workspace that may use `unsafe`;
+//! `kernel/scalar.rs` is the reference that every other row is tested against. How to add a row:
+//! `docs/mining.md`.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]

@@ -2,8 +2,8 @@
 //!
 //! Innermost a group of versions, all tried with each nonce; then the nonce, the next group of
 //! versions, the extranonce, the time. A group holds as many values of the version's free bits as
-//! a scan should, or all of them. Threads share a job by extranonce: thread `i` of `n` takes every `n`-th from the `i`-th on, so no two
-//! ever try the same header and none needs to ask another.
+//! a scan should, or all of them. Threads share a job by extranonce: thread `i` of `n` takes every
+//! `n`-th from the `i`-th on, so no two ever try the same header and none needs to ask another.
 
 use crate::job::{Job, Solution};
 use crate::kernel::MAX_VERSIONS;
@@ -177,7 +177,7 @@ mod tests {
             threads in 1_usize..6,
             extranonces in 1_u64..8,
             times in 1_u32..4,
-            mask in prop::sample::select(vec![0, 1 << 13, 0x6000, 0x1000_2000, 0x0a80_0000, 0x0007_e000]),
+            mask in prop::sample::select(vec![0, 1 << 13, 0x6000, 0x1000_2000, 0x0007_e000]),
             count in prop::sample::select(vec![1 << 30, 0x3fff_ffff, 0xffff_fffe, u32::MAX]),
         ) {
             let job = small_job(extranonces, times, mask);
