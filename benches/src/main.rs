@@ -21,7 +21,8 @@ fn main() {
     });
 
     let baseline = report.baseline;
-    println!("# {} ({} CPUs), {SECONDS_PER_ROW} s a row", report.cpu, cpus);
+    let clock = report.clock_hertz / 1e9;
+    println!("# {} ({cpus} CPUs), clock {clock:.2} GHz, {SECONDS_PER_ROW} s a row", report.cpu);
     println!("# baseline {}, 1 thread: {:.0}", baseline.name, baseline.hashes_per_second);
     println!("kernel,threads,hashes_per_second,ratio_to_baseline,spread");
     for row in report.rows {

@@ -123,7 +123,7 @@ pub struct NodeArgs {
         default_missing_value = "auto"
     )]
     pub mine: Option<String>,
-    /// The mining kernel [default: the best this machine can run]; `graven bench hash` lists them
+    /// The mining kernel [default: the fastest, measured]; `graven bench hash` lists them
     #[arg(long, env = "GRAVEN_KERNEL", value_name = "NAME")]
     pub kernel: Option<String>,
     /// Who receives what this node mines [default: its own wallet]
@@ -192,5 +192,8 @@ pub enum BenchCommand {
         /// Seconds a row
         #[arg(long, value_name = "S", default_value_t = 3.0)]
         seconds: f64,
+        /// Draw the rates as a picture into this file (SVG)
+        #[arg(long, value_name = "FILE")]
+        plot: Option<PathBuf>,
     },
 }

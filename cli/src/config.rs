@@ -89,8 +89,8 @@ pub struct NodeConfig {
     pub peers: Vec<SocketAddr>,
     /// Mining threads; 0 = none.
     pub threads: usize,
-    /// The mining kernel.
-    pub kernel: &'static Kernel,
+    /// The mining kernel; `None` = the one that is fastest when mining starts.
+    pub kernel: Option<&'static Kernel>,
     /// Who receives what is mined; `None` = the wallet.
     pub payee: Option<PublicKey>,
     /// The wallet's passphrase, if it is known.
@@ -125,8 +125,12 @@ impl NodeConfig {
                 .unwrap_or_else(|| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEERS_PORT).into()),
             admin: global.admin.or(file.admin).unwrap_or_else(default_admin),
             peers: resolve(&peers)?,
-            kernel: miner::kernel::choose(kernel.as_deref())
-                .map_err(|error| value("--kernel", kernel.as_deref().unwrap_or("auto"), error))?,
+            kernel: kernel
+                .map(|name| {
+                    miner::kernel::choose(Some(&name))
+                        .map_err(|error| value("--kernel", &name, error))
+                })
+                .transpose()?,
             payee: payee
                 .map(|text| text.parse().map_err(|error| value("--payee", &text, error)))
                 .transpose()?,

@@ -308,15 +308,26 @@ fn start_miners(
         tracing::warn!(target: "node", "nothing is mined: name a --payee or unlock the wallet");
         return Ok(None);
     }
-    let options = miner::SearchOptions::new(config.threads, config.kernel);
+    let kernel = config.kernel.unwrap_or_else(fastest_kernel);
+    let options = miner::SearchOptions::new(config.threads, kernel);
     let found = move |solution| {
         // One solution a job: the queue cannot be full while the ledger lives.
         solutions.try_send(solution).ok();
     };
     let search = miner::Search::start(options, found)
         .map_err(|source| NodeError::System { what: "miners cannot be started", source })?;
-    tracing::info!(target: "node", kernel = config.kernel.name, threads = config.threads, "mining");
+    tracing::info!(target: "node", kernel = kernel.name, threads = config.threads, "mining");
     Ok(Some(Arc::new(search)))
+}
+
+/// Measures the kernels, logs what each reached and returns the fastest.
+fn fastest_kernel() -> &'static miner::Kernel {
+    let trials = miner::bench::fastest();
+    for miner::bench::Trial { kernel, hashes_per_second } in &trials {
+        tracing::info!(target: "node", kernel = kernel.name,
+            mega_hashes_per_second = format_args!("{:.2}", hashes_per_second / 1e6), "measured");
+    }
+    trials[0].kernel
 }
 
 /// Tells scripts and people where the node listens.

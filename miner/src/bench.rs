@@ -17,8 +17,12 @@ use crate::kernel::{self, Kernel};
 use crate::pow::{Hash, Target};
 use crate::search::{Search, SearchOptions, now};
 
+mod clock;
+mod fastest;
 #[cfg(test)]
 mod tests;
+
+pub use fastest::{Trial, fastest};
 
 /// The median of this many runs is reported; odd, so that it is one of them.
 const RUNS: u32 = 5;
@@ -81,6 +85,19 @@ pub struct Report {
     pub baseline: Baseline,
     /// One row for each kernel and number of threads, in the order asked for.
     pub rows: Vec<Row>,
+    /// The clock of one CPU, in cycles per second, measured between the baseline and the rows.
+    #[serde(skip)]
+    pub clock_hertz: f64,
+}
+
+impl Report {
+    /// Returns how many cycles of one CPU's clock a header took in this row, if every thread had
+    /// a CPU to itself and the clock did not change.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "there are few threads")]
+    pub fn cycles_per_hash(&self, row: &Row) -> f64 {
+        self.clock_hertz * row.threads as f64 / row.hashes_per_second
+    }
 }
 
 /// Measures the baseline, then every kernel with every number of threads, and hands each row to
@@ -96,6 +113,7 @@ pub fn run(
 ) -> Report {
     let reference = kernel::choose(Some(BASELINE_KERNEL)).expect("the sha2 row runs everywhere");
     let baseline = measure(reference, 1, seconds_per_row).hashes_per_second;
+    let clock_hertz = clock::hertz();
     let mut rows = Vec::with_capacity(kernels.len() * thread_counts.len());
     for kernel in kernels {
         for &threads in thread_counts {
@@ -105,7 +123,7 @@ pub fn run(
         }
     }
     let baseline = Baseline { name: BASELINE_NAME, hashes_per_second: baseline };
-    Report { cpu: cpu_name(), baseline, rows }
+    Report { cpu: cpu_name(), baseline, rows, clock_hertz }
 }
 
 impl Row {

@@ -11,7 +11,7 @@ pub mod pow;
 pub mod search;
 
 pub use job::{Job, Solution};
-pub use kernel::{KERNELS, Kernel, KernelError, Scan};
+pub use kernel::{Hit, KERNELS, Kernel, KernelError, Scan};
 pub use pow::{
     CompactError, CompactTarget, Hash, ParseHashError, Target, Work, sha256d, sha256d_pair,
 };

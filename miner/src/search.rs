@@ -19,7 +19,7 @@ use crossbeam::utils::CachePadded;
 use parking_lot::{Condvar, Mutex};
 
 use crate::job::{Job, Solution};
-use crate::kernel::{Kernel, Scan};
+use crate::kernel::{Hit, Kernel, Scan};
 use pace::Pace;
 use roll::{Batch, Part, Roll};
 
@@ -212,20 +212,23 @@ impl<F: Fn(Solution)> Worker<F> {
             if start.nonce == 0 {
                 scan = None;
             }
-            let scan = scan.get_or_insert_with(|| Scan::new(&job.header(&start), job.target));
-            if let Some(nonce) = self.scan(scan, start.nonce, count) {
-                return Some(Solution { nonce, ..start });
+            let scan = scan.get_or_insert_with(|| {
+                Scan::new(&job.header(&start), &roll.versions(), job.target)
+            });
+            if let Some(Hit { version, nonce }) = self.scan(scan, start.nonce, count) {
+                return Some(Solution { version, nonce, ..start });
             }
         }
         None
     }
 
-    fn scan(&mut self, scan: &Scan, first: u32, count: u32) -> Option<u32> {
+    fn scan(&mut self, scan: &Scan, first: u32, count: u32) -> Option<Hit> {
         let started = now();
         let found = (self.kernel.scan)(scan, first, count);
-        let done = found.map_or(count, |nonce| nonce - first + 1);
-        self.pace.record(done, now().duration_since(started));
-        self.shared.hashes[self.part.index].fetch_add(done.into(), Ordering::Relaxed);
+        let nonces = found.map_or(count, |hit| hit.nonce - first + 1);
+        self.pace.record(nonces, now().duration_since(started));
+        let headers = u64::from(nonces) * scan.versions.len() as u64;
+        self.shared.hashes[self.part.index].fetch_add(headers, Ordering::Relaxed);
         found
     }
 }

@@ -1,5 +1,7 @@
 //! The `bench` commands.
 
+mod plot;
+
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use miner::Kernel;
@@ -12,7 +14,7 @@ use crate::args::{BenchCommand, Global};
 const MAX_SECONDS: f64 = 3600.0;
 
 pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), TerminalError> {
-    let BenchCommand::Hash { threads, kernel, seconds } = command;
+    let BenchCommand::Hash { threads, kernel, seconds, plot } = command;
     if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
         return Err(TerminalError::Usage("--seconds is above 0 and at most 3600".to_string()));
     }
@@ -37,7 +39,11 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
     let report = miner::bench::run(&kernels, &counts, seconds, &mut progress);
     bar.finish_and_clear();
     let value = serde_json::to_value(&report).expect("a report has only plain fields");
-    print(global, &value, |_| show(&report))
+    print(global, &value, |_| show(&report))?;
+    plot.map_or(Ok(()), |path| {
+        std::fs::write(&path, plot::svg(&report))
+            .map_err(|source| TerminalError::Io { path, source })
+    })
 }
 
 /// 1, 2, 4 .. and all cores.
@@ -52,17 +58,29 @@ fn thread_counts() -> Vec<usize> {
 
 fn show(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["kernel", "threads", "MH/s", "x baseline", "spread"]);
+    table.load_style(NOTHING).set_header([
+        "kernel",
+        "threads",
+        "MH/s",
+        "cycles",
+        "x baseline",
+        "spread",
+    ]);
     for row in &report.rows {
         table.add_row([
             row.kernel.to_string(),
             row.threads.to_string(),
             format!("{:.2}", row.hashes_per_second / 1e6),
+            format!("{:.1}", report.cycles_per_hash(row)),
             format!("{:.2}", row.ratio_to_baseline),
             format!("{:.1} %", row.spread * 100.0),
         ]);
     }
     let baseline = &report.baseline;
     let rate = baseline.hashes_per_second / 1e6;
-    format!("{}\nbaseline {}: {rate:.2} MH/s on one thread\n{table}", report.cpu, baseline.name)
+    let clock = report.clock_hertz / 1e9;
+    format!(
+        "{}, {clock:.2} GHz\nbaseline {}: {rate:.2} MH/s on one thread\n{table}",
+        report.cpu, baseline.name,
+    )
 }

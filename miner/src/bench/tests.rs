@@ -60,7 +60,10 @@ fn report_has_the_documented_json_form() {
             ratio_to_baseline: 1.5,
             spread: 0.25,
         }],
+        clock_hertz: 30.0,
     };
+    let cycles = report.cycles_per_hash(&report.rows[0]);
+    assert!((cycles - 40.0).abs() < 1e-9, "4 threads of 30 Hz for 3 hashes a second: {cycles}");
     let expected = concat!(
         r#"{"cpu":"some CPU","baseline":{"name":"sha2-midstate","hashes_per_second":2.0},"#,
         r#""rows":[{"kernel":"scalar","threads":4,"hashes_per_second":3.0,"#,
@@ -76,4 +79,19 @@ fn cpu_name_is_the_first_model_name() {
     assert_eq!(model_name(text), Some("Some CPU @ 2: fast"));
     assert_eq!(model_name("processor : 0\n"), None);
     assert_eq!(model_name("model name :\n"), None);
+}
+
+#[test]
+fn fastest_tries_every_row_that_can_run_and_sorts_them() {
+    let trials = fastest();
+    let available = kernel::KERNELS.iter().filter(|row| (row.available)());
+    assert_eq!(trials.len(), available.count());
+    assert!(trials.is_sorted_by(|a, b| a.hashes_per_second >= b.hashes_per_second));
+    assert!(trials.iter().all(|trial| trial.hashes_per_second > 0.0), "{trials:?}");
+}
+
+#[test]
+fn clock_is_that_of_a_cpu() {
+    let hertz = clock::hertz();
+    assert!((1e7..2e10).contains(&hertz), "{hertz}");
 }

@@ -3,7 +3,7 @@
 //! Names and sections are the standard's (<https://doi.org/10.6028/NIST.FIPS.180-4>); nothing is
 //! skipped, shared or reordered.
 
-use super::{Scan, single};
+use super::{Hit, Scan, single};
 
 /// The initial hash value H(0) of section 5.3.3.
 pub(super) const INITIAL_HASH: [u32; 8] = [
@@ -48,11 +48,11 @@ const fn big_sigma_1(x: u32) -> u32 {
     x.rotate_right(6) ^ x.rotate_right(11) ^ x.rotate_right(25)
 }
 
-const fn small_sigma_0(x: u32) -> u32 {
+pub(super) const fn small_sigma_0(x: u32) -> u32 {
     x.rotate_right(7) ^ x.rotate_right(18) ^ (x >> 3)
 }
 
-const fn small_sigma_1(x: u32) -> u32 {
+pub(super) const fn small_sigma_1(x: u32) -> u32 {
     x.rotate_right(17) ^ x.rotate_right(19) ^ (x >> 10)
 }
 
@@ -72,32 +72,31 @@ fn message_schedule(block: &[u8; 64]) -> [u32; 64] {
     w
 }
 
+/// Does one round on the working variables a to h: step 3 of section 6.2.2.
+pub(super) const fn round(working: [u32; 8], k_t: u32, w_t: u32) -> [u32; 8] {
+    let [a, b, c, d, e, f, g, h] = working;
+    let t1 = h
+        .wrapping_add(big_sigma_1(e))
+        .wrapping_add(ch(e, f, g))
+        .wrapping_add(k_t)
+        .wrapping_add(w_t);
+    let t2 = big_sigma_0(a).wrapping_add(maj(a, b, c));
+    [t1.wrapping_add(t2), a, b, c, d.wrapping_add(t1), e, f, g]
+}
+
 /// Folds one 64-byte block into the hash value: steps 1 to 4 of section 6.2.2.
 pub(super) fn compress(hash: &mut [u32; 8], block: &[u8; 64]) {
     let w = message_schedule(block);
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *hash;
+    let mut working = *hash;
     for t in 0..64 {
-        let t1 = h
-            .wrapping_add(big_sigma_1(e))
-            .wrapping_add(ch(e, f, g))
-            .wrapping_add(K[t])
-            .wrapping_add(w[t]);
-        let t2 = big_sigma_0(a).wrapping_add(maj(a, b, c));
-        h = g;
-        g = f;
-        f = e;
-        e = d.wrapping_add(t1);
-        d = c;
-        c = b;
-        b = a;
-        a = t1.wrapping_add(t2);
+        working = round(working, K[t], w[t]);
     }
-    for (word, working) in hash.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+    for (word, working) in hash.iter_mut().zip(working) {
         *word = word.wrapping_add(working);
     }
 }
 
 /// Scans with [`compress`].
-pub(super) fn scan(scan: &Scan, first: u32, count: u32) -> Option<u32> {
+pub(super) fn scan(scan: &Scan, first: u32, count: u32) -> Option<Hit> {
     single::scan(scan, first, count, compress)
 }

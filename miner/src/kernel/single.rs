@@ -1,11 +1,11 @@
-//! The scan of one nonce at a time, over any compression function.
+//! The scan of one header at a time, over any compression function.
 //!
 //! A header is 80 bytes, so its hash takes three compressions: of the first 64 bytes (the
 //! midstate, done once), of the other 16 with padding, and of the 32-byte inner digest with
 //! padding.
 
 use super::scalar::INITIAL_HASH;
-use super::{Scan, nonces};
+use super::{Hit, Scan, nonces};
 use crate::pow::Hash;
 
 /// Where a message's length in bits ends its last block (FIPS 180-4, section 5.1.1).
@@ -15,14 +15,14 @@ const DIGEST_BITS: u64 = 32 * 8;
 /// Where the nonce stands in the header's second block.
 const NONCE_AT: usize = 12;
 
-/// Returns the first nonce of the range that meets the target, as [`super::Kernel::scan`].
+/// Returns the first hit of the range, as [`super::Kernel::scan`].
 #[inline]
 pub(super) fn scan(
     scan: &Scan,
     first: u32,
     count: u32,
     compress: impl Fn(&mut [u32; 8], &[u8; 64]),
-) -> Option<u32> {
+) -> Option<Hit> {
     let top_word = scan.top_word();
     let mut header_block = [0; 64];
     write_words(&mut header_block, &scan.tail);
@@ -32,14 +32,16 @@ pub(super) fn scan(
 
     for nonce in nonces(first, count) {
         header_block[NONCE_AT..NONCE_AT + 4].copy_from_slice(&nonce.to_le_bytes());
-        let mut inner = scan.midstate;
-        compress(&mut inner, &header_block);
-        write_words(&mut digest_block, &inner);
-        let mut outer = INITIAL_HASH;
-        compress(&mut outer, &digest_block);
-        // The digest's last word, its bytes reversed, is the top of the number that is compared.
-        if outer[7].swap_bytes() <= top_word && scan.target.is_met_by(&digest(&outer)) {
-            return Some(nonce);
+        for version in &scan.versions {
+            let mut inner = version.midstate;
+            compress(&mut inner, &header_block);
+            write_words(&mut digest_block, &inner);
+            let mut outer = INITIAL_HASH;
+            compress(&mut outer, &digest_block);
+            // The digest's last word, its bytes reversed, is the top of the number compared.
+            if outer[7].swap_bytes() <= top_word && scan.target.is_met_by(&digest(&outer)) {
+                return Some(Hit { version: version.number, nonce });
+            }
         }
     }
     None

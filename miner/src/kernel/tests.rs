@@ -8,36 +8,73 @@ use ruint::aliases::U256;
 use super::*;
 use crate::pow::{CompactTarget, Hash, sha256d};
 
-/// Answers what a scan of a header must return.
-type Reference = fn(header: &[u8; 80], target: Target, first: u32, count: u32) -> Option<u32>;
+/// A header to search: the version and the nonce in its bytes do not matter.
+#[derive(Clone, Debug)]
+struct Puzzle {
+    header: [u8; 80],
+    versions: Vec<u32>,
+    target: Target,
+}
+
+impl Puzzle {
+    fn new(header: [u8; 80], target: Target) -> Self {
+        Self { header, versions: vec![0x2000_0000], target }
+    }
+
+    fn with_versions(header: [u8; 80], count: usize, target: Target) -> Self {
+        let versions = (0..).map(|n: u32| 0x2000_0000 | n << 13).take(count).collect();
+        Self { header, versions, target }
+    }
+
+    fn hash(&self, hit: Hit) -> Hash {
+        let mut header = self.header;
+        header[..4].copy_from_slice(&hit.version.to_le_bytes());
+        header[76..].copy_from_slice(&hit.nonce.to_le_bytes());
+        sha256d(&header)
+    }
+
+    /// The hit that its first version with this nonce would be.
+    fn hit(&self, nonce: u32) -> Hit {
+        Hit { version: self.versions[0], nonce }
+    }
+
+    fn with_target(&self, target: U256) -> Self {
+        Self { target: Target::from_uint(target), ..self.clone() }
+    }
+
+    fn scan_with(&self, kernel: &Kernel, first: u32, count: u32) -> Option<Hit> {
+        (kernel.scan)(&Scan::new(&self.header, &self.versions, self.target), first, count)
+    }
+}
+
+/// Answers what the scan of a puzzle must return.
+type Reference = fn(&Puzzle, first: u32, count: u32) -> Option<Hit>;
 type Check = fn(&Kernel, Reference);
 
 /// The shared list. A kernel is right when it passes every check.
 const CHECKS: &[(&str, Check)] = &[
     ("finds the nonces of real blocks", finds_real_blocks),
     ("finds a nonce in every lane", finds_a_nonce_in_every_lane),
+    ("finds every version in every lane", finds_every_version_in_every_lane),
     ("takes a hash equal to the target", takes_a_hash_equal_to_the_target),
     ("returns the first of several hits", returns_the_first_of_several_hits),
+    ("returns the first version of a nonce", returns_the_first_version_of_a_nonce),
     ("returns none without a hit", returns_none_without_a_hit),
     ("ends at the last nonce", ends_at_the_last_nonce),
     ("equals the reference on random headers", equals_the_reference_on_random_headers),
 ];
 
-fn naive(header: &[u8; 80], target: Target, first: u32, count: u32) -> Option<u32> {
+fn naive(puzzle: &Puzzle, first: u32, count: u32) -> Option<Hit> {
     let end = (u64::from(first) + u64::from(count)).min(1 << 32);
-    (u64::from(first)..end)
-        .map(|nonce| u32::try_from(nonce).unwrap())
-        .find(|&nonce| target.is_met_by(&hash_with(header, nonce)))
+    let nonces = (u64::from(first)..end).map(|nonce| u32::try_from(nonce).unwrap());
+    let hits =
+        nonces.flat_map(|nonce| puzzle.versions.iter().map(move |&version| Hit { version, nonce }));
+    let mut hits = hits.filter(|&hit| puzzle.target.is_met_by(&puzzle.hash(hit)));
+    hits.next()
 }
 
-fn scalar(header: &[u8; 80], target: Target, first: u32, count: u32) -> Option<u32> {
-    scalar::scan(&Scan::new(header, target), first, count)
-}
-
-fn hash_with(header: &[u8; 80], nonce: u32) -> Hash {
-    let mut header = *header;
-    header[76..].copy_from_slice(&nonce.to_le_bytes());
-    sha256d(&header)
+fn scalar(puzzle: &Puzzle, first: u32, count: u32) -> Option<Hit> {
+    puzzle.scan_with(choose(Some("scalar")).unwrap(), first, count)
 }
 
 fn run_checks(kernel: &Kernel, reference: Reference) {
@@ -102,114 +139,151 @@ const REAL_BLOCKS: [RealBlock; 3] = [
 ];
 
 impl RealBlock {
-    /// The header without its nonce, and its target.
-    fn puzzle(&self) -> ([u8; 80], Target) {
+    /// The block among so many versions, its own in the middle.
+    fn puzzle(&self, versions: usize) -> Puzzle {
         let mut header = [0; 80];
-        header[..4].copy_from_slice(&1_u32.to_le_bytes());
         header[4..36].copy_from_slice(&self.prev.parse::<Hash>().unwrap().0);
         header[36..68].copy_from_slice(&self.merkle_root.parse::<Hash>().unwrap().0);
         header[68..72].copy_from_slice(&self.time.to_le_bytes());
         header[72..76].copy_from_slice(&self.bits.0.to_le_bytes());
-        (header, self.bits.decode().unwrap())
+        let mut puzzle = Puzzle::with_versions(header, versions, self.bits.decode().unwrap());
+        puzzle.versions[versions / 2] = 1;
+        puzzle
+    }
+
+    const fn hit(&self) -> Hit {
+        Hit { version: 1, nonce: self.nonce }
     }
 }
 
 fn finds_real_blocks(kernel: &Kernel, _: Reference) {
     for block in &REAL_BLOCKS {
-        let (header, target) = block.puzzle();
-        assert_eq!(hash_with(&header, block.nonce).to_string(), block.hash);
-        let scan = Scan::new(&header, target);
-        let found = (kernel.scan)(&scan, block.nonce - 500, 1000);
-        assert_eq!(found, Some(block.nonce), "{} on block {}", kernel.name, block.hash);
+        for versions in [1, MAX_VERSIONS] {
+            let puzzle = block.puzzle(versions);
+            assert_eq!(puzzle.hash(block.hit()).to_string(), block.hash);
+            let found = puzzle.scan_with(kernel, block.nonce - 500, 1000);
+            assert_eq!(found, Some(block.hit()), "{} on block {}", kernel.name, block.hash);
+        }
     }
 }
 
 fn finds_a_nonce_in_every_lane(kernel: &Kernel, _: Reference) {
     let lanes = u32::try_from(kernel.lanes).unwrap();
-    let (header, target) = REAL_BLOCKS[0].puzzle();
-    let (scan, nonce) = (Scan::new(&header, target), REAL_BLOCKS[0].nonce);
-    for before in 0..3 * lanes {
-        for after in 0..=2 * lanes {
-            let found = (kernel.scan)(&scan, nonce - before, before + 1 + after);
-            assert_eq!(found, Some(nonce), "{}: {before} before, {after} after", kernel.name);
+    let (puzzle, hit) = (REAL_BLOCKS[0].puzzle(1), REAL_BLOCKS[0].hit());
+    let nonce = hit.nonce;
+    for before in 0..2 * lanes {
+        for after in (0..=2 * lanes).step_by(3) {
+            let found = puzzle.scan_with(kernel, nonce - before, before + 1 + after);
+            assert_eq!(found, Some(hit), "{}: {before} before, {after} after", kernel.name);
         }
-        let short = (kernel.scan)(&scan, nonce - before, before);
+        let short = puzzle.scan_with(kernel, nonce - before, before);
         assert_eq!(short, None, "{}: the range ends before the nonce", kernel.name);
     }
-    let late = (kernel.scan)(&scan, nonce + 1, 3 * lanes);
+    let late = puzzle.scan_with(kernel, nonce + 1, 3 * lanes);
     assert_eq!(late, None, "{}: the range starts after the nonce", kernel.name);
 }
 
+fn finds_every_version_in_every_lane(kernel: &Kernel, _: Reference) {
+    let lanes = u32::try_from(kernel.lanes).unwrap();
+    for count in 1..=MAX_VERSIONS + 1 {
+        for at in 0..count {
+            let mut puzzle = REAL_BLOCKS[1].puzzle(count);
+            puzzle.versions.swap(at, count / 2);
+            let hit = REAL_BLOCKS[1].hit();
+            // Goes through all lanes twice over the counts and places.
+            let before = u32::try_from(count + 3 * at).unwrap() % lanes;
+            let found = puzzle.scan_with(kernel, hit.nonce - before, 2 * lanes);
+            assert_eq!(found, Some(hit), "{}: version {at} of {count}", kernel.name);
+        }
+    }
+}
+
 fn takes_a_hash_equal_to_the_target(kernel: &Kernel, _: Reference) {
-    let header = [0x33; 80];
+    let puzzle = Puzzle::new([0x33; 80], Target::MAX);
     for nonce in 0..64 {
-        let hash = hash_with(&header, nonce).to_uint();
-        let equal = Scan::new(&header, Target::from_uint(hash));
-        assert_eq!((kernel.scan)(&equal, nonce, 1), Some(nonce), "{}", kernel.name);
-        let below = Scan::new(&header, Target::from_uint(hash - U256::ONE));
-        assert_eq!((kernel.scan)(&below, nonce, 1), None, "{}", kernel.name);
+        let hash = puzzle.hash(puzzle.hit(nonce)).to_uint();
+        let equal = puzzle.with_target(hash).scan_with(kernel, nonce, 1);
+        assert_eq!(equal, Some(puzzle.hit(nonce)), "{}", kernel.name);
+        let below = puzzle.with_target(hash - U256::ONE).scan_with(kernel, nonce, 1);
+        assert_eq!(below, None, "{}", kernel.name);
     }
 }
 
 fn returns_the_first_of_several_hits(kernel: &Kernel, reference: Reference) {
-    let header = [0x44; 80];
-    let everything = Scan::new(&header, Target::MAX);
+    let everything = Puzzle::with_versions([0x44; 80], 4, Target::MAX);
     for first in 0..40 {
-        assert_eq!((kernel.scan)(&everything, first, 100), Some(first), "{}", kernel.name);
+        let found = everything.scan_with(kernel, first, 100);
+        assert_eq!(found, Some(everything.hit(first)), "{}", kernel.name);
     }
-    // About eight hits in the range.
-    let target = Target::from_uint(U256::MAX >> 5);
-    let (mut first, end) = (0, 256);
-    let mut hits = 0;
-    while let Some(nonce) = reference(&header, target, first, end - first) {
-        let found = (kernel.scan)(&Scan::new(&header, target), first, end - first);
-        assert_eq!(found, Some(nonce), "{} from {first} on", kernel.name);
-        hits += 1;
-        first = nonce + 1;
+    for versions in [1, 4] {
+        // About eight nonces with hits in the range, or 32.
+        let target = Target::from_uint(U256::MAX >> 5);
+        let puzzle = Puzzle::with_versions([0x44; 80], versions, target);
+        let (mut first, end) = (0, 256);
+        let mut hits = 0;
+        while let Some(hit) = reference(&puzzle, first, end - first) {
+            let found = puzzle.scan_with(kernel, first, end - first);
+            assert_eq!(found, Some(hit), "{} from {first} on", kernel.name);
+            hits += 1;
+            first = hit.nonce + 1;
+        }
+        assert!(hits > 2, "the header was chosen to have several");
     }
-    assert!(hits > 2, "the header was chosen to have several");
+}
+
+fn returns_the_first_version_of_a_nonce(kernel: &Kernel, reference: Reference) {
+    // Half of all headers are hits: many nonces have several.
+    let mut puzzle =
+        Puzzle::with_versions([0x66; 80], MAX_VERSIONS, Target::from_uint(U256::MAX >> 1));
+    for first in 0..32 {
+        let found = puzzle.scan_with(kernel, first, 8);
+        assert_eq!(found, reference(&puzzle, first, 8), "{} from {first} on", kernel.name);
+        puzzle.versions.rotate_left(1);
+    }
 }
 
 fn returns_none_without_a_hit(kernel: &Kernel, _: Reference) {
-    let scan = Scan::new(&[0x55; 80], Target::from_uint(U256::ZERO));
-    assert_eq!((kernel.scan)(&scan, 0, 2000), None, "{}", kernel.name);
-    let everything = Scan::new(&[0x55; 80], Target::MAX);
-    assert_eq!((kernel.scan)(&everything, 17, 0), None, "{}: an empty range", kernel.name);
+    let nothing = Puzzle::with_versions([0x55; 80], 2, Target::from_uint(U256::ZERO));
+    assert_eq!(nothing.scan_with(kernel, 0, 2000), None, "{}", kernel.name);
+    let everything = Puzzle::with_versions([0x55; 80], 2, Target::MAX);
+    assert_eq!(everything.scan_with(kernel, 17, 0), None, "{}: an empty range", kernel.name);
 }
 
 fn ends_at_the_last_nonce(kernel: &Kernel, reference: Reference) {
     // A header whose nonce 0 meets a target that the last nonces do not: a wrap would find it.
-    let (header, target) = (0..=255)
+    let puzzle = (0..=255)
         .map(|byte| {
-            let header = [byte; 80];
-            (header, Target::from_uint(hash_with(&header, 0).to_uint()))
+            let puzzle = Puzzle::new([byte; 80], Target::MAX);
+            puzzle.with_target(puzzle.hash(puzzle.hit(0)).to_uint())
         })
-        .find(|(header, target)| reference(header, *target, u32::MAX - 40, 41).is_none())
+        .find(|puzzle| reference(puzzle, u32::MAX - 40, 41).is_none())
         .unwrap();
-    let scan = Scan::new(&header, target);
     for (first, count) in [(u32::MAX, 1), (u32::MAX, u32::MAX), (u32::MAX - 40, 100)] {
-        assert_eq!((kernel.scan)(&scan, first, count), None, "{} wrapped", kernel.name);
+        assert_eq!(puzzle.scan_with(kernel, first, count), None, "{} wrapped", kernel.name);
     }
 
-    let last = Target::from_uint(hash_with(&header, u32::MAX).to_uint());
+    let last = puzzle.with_target(puzzle.hash(puzzle.hit(u32::MAX)).to_uint());
     for before in 0..40 {
         let first = u32::MAX - before;
-        let found = (kernel.scan)(&Scan::new(&header, last), first, before + 1);
-        assert_eq!(found, reference(&header, last, first, before + 1), "{}", kernel.name);
+        let found = last.scan_with(kernel, first, before + 1);
+        assert_eq!(found, reference(&last, first, before + 1), "{}", kernel.name);
         assert!(found.is_some(), "the last nonce is in the range");
-        let beyond = (kernel.scan)(&Scan::new(&header, last), first, before + 50);
+        let beyond = last.scan_with(kernel, first, before + 50);
         assert_eq!(beyond, found, "{}: what is beyond the last nonce is left out", kernel.name);
     }
 }
 
 fn equals_the_reference_on_random_headers(kernel: &Kernel, reference: Reference) {
-    let headers = (any::<[[u8; 40]; 2]>(), any::<u32>(), 0_u32..200, 0_usize..14);
-    proptest!(|((halves, first, count, zero_bits) in headers)| {
-        let header: [u8; 80] = halves.concat().try_into().expect("two halves");
+    let range = (any::<u32>(), 0_u32..200);
+    let versions = prop::collection::vec(any::<u32>(), 1..=MAX_VERSIONS + 1);
+    let puzzles = (any::<[[u8; 40]; 2]>(), versions, 0_usize..14);
+    proptest!(|((halves, versions, zero_bits) in puzzles, (first, count) in range)| {
+        let header = halves.concat().try_into().expect("two halves");
         let target = Target::from_uint(U256::MAX >> zero_bits);
-        let found = (kernel.scan)(&Scan::new(&header, target), first, count);
-        let expected = reference(&header, target, first, count);
-        prop_assert_eq!(found, expected, "{} on {:02x?}", kernel.name, header);
+        let puzzle = Puzzle { header, versions, target };
+        let found = puzzle.scan_with(kernel, first, count);
+        let expected = reference(&puzzle, first, count);
+        prop_assert_eq!(found, expected, "{} on {:02x?}", kernel.name, puzzle);
     });
 }
 
@@ -252,12 +326,17 @@ fn scan_keeps_what_is_constant_of_a_header() {
         *byte = at;
     }
     let target = CompactTarget(0x1d00_ffff).decode().unwrap();
-    let scan = Scan::new(&header, target);
+    let scan = Scan::new(&header, &[5, 7], target);
     assert_eq!(scan.tail, [0x4041_4243, 0x4445_4647, 0x4849_4a4b]);
     assert_eq!(scan.top_word(), 0);
+    assert_eq!(scan.versions[1].number, 7);
+    assert_ne!(scan.versions[1].midstate, scan.versions[0].midstate);
+    header[..4].fill(0xff);
     header[76..].fill(0xff);
-    assert_eq!(Scan::new(&header, target), scan, "the nonce does not matter");
-    assert_eq!(Scan::new(&header, Target::from_uint(U256::MAX >> 4)).top_word(), 0x0fff_ffff);
+    let other = Scan::new(&header, &[5, 7], target);
+    assert_eq!(other, scan, "the header's own version and nonce do not matter");
+    let easy = Scan::new(&header, &[5], Target::from_uint(U256::MAX >> 4));
+    assert_eq!(easy.top_word(), 0x0fff_ffff);
 }
 
 #[test]

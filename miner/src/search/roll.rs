@@ -1,10 +1,12 @@
 //! The order in which one thread walks through a job's headers.
 //!
-//! Innermost the nonce, then the version's free bits, then the extranonce, then the time. Threads
-//! share a job by extranonce: thread `i` of `n` takes every `n`-th from the `i`-th on, so no two
-//! ever try the same header and none needs to ask another.
+//! Innermost a group of versions, all tried with each nonce; then the nonce, the next group of
+//! versions, the extranonce, the time. A group holds as many values of the version's free bits as
+//! a scan should, or all of them. Threads share a job by extranonce: thread `i` of `n` takes every
+//! `n`-th from the `i`-th on, so no two ever try the same header and none needs to ask another.
 
 use crate::job::{Job, Solution};
+use crate::kernel::MAX_VERSIONS;
 
 /// One past the last nonce.
 const NONCES: u64 = 1 << 32;
@@ -16,10 +18,10 @@ pub(super) struct Part {
     pub(super) count: usize,
 }
 
-/// Nonces to try on one header; never crosses the last nonce.
+/// Nonces to try with one group of versions; never crosses the last nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// The header to try; its nonce is the first of the batch.
+    /// The header to try; its nonce is the first of the batch, its version of the group.
     pub(super) start: Solution,
     /// How many nonces to try, at least 1.
     pub(super) count: u32,
@@ -31,6 +33,7 @@ pub(super) struct Roll {
     job_id: u64,
     version: u32,
     version_mask: u32,
+    /// Of the group's first version.
     version_bits: u32,
     /// The first extranonce of this part, `None` when it has none.
     first_extranonce: Option<u64>,
@@ -63,6 +66,11 @@ impl Roll {
         }
     }
 
+    /// Returns the versions that the last batch is to be tried with; never none.
+    pub(super) fn versions(&self) -> Vec<u32> {
+        self.group().map(|bits| self.version | bits).collect()
+    }
+
     /// Returns the next batch of at most `count` nonces (at least 1 is taken), or `None` when
     /// every header of this part was tried.
     pub(super) fn next(&mut self, count: u32) -> Option<Batch> {
@@ -86,9 +94,20 @@ impl Roll {
         Some(Batch { start, count })
     }
 
+    /// The free bits of the versions in this group.
+    fn group(&self) -> impl Iterator<Item = u32> {
+        let next = |&bits: &u32| Some(self.next_bits(bits)).filter(|&next| next != 0);
+        std::iter::successors(Some(self.version_bits), next).take(MAX_VERSIONS)
+    }
+
+    /// Subtracting the mask counts up within its bits and comes back to zero after the last.
+    const fn next_bits(&self, bits: u32) -> u32 {
+        bits.wrapping_sub(self.version_mask) & self.version_mask
+    }
+
     fn roll_version(&mut self) {
-        // Subtracting the mask counts up within its bits and comes back to zero after the last.
-        self.version_bits = self.version_bits.wrapping_sub(self.version_mask) & self.version_mask;
+        let last = self.group().last().expect("a group has its first version");
+        self.version_bits = self.next_bits(last);
         if self.version_bits == 0 {
             self.roll_extranonce();
         }
@@ -117,6 +136,7 @@ mod tests {
 
     use super::*;
     use crate::bench::unreachable_job;
+    use crate::job::VERSION_MASK;
 
     /// Everything of a header but the nonce, in rolling order from the outside in.
     type Prefix = (u32, u64, u32);
@@ -128,10 +148,15 @@ mod tests {
         let mut tried: BTreeMap<Prefix, u64> = BTreeMap::new();
         while let Some(Batch { start, count }) = roll.next(count) {
             assert_eq!(start.job_id, job.id);
-            let nonces = tried.entry((start.time, start.extranonce, start.version)).or_default();
-            assert_eq!(u64::from(start.nonce), *nonces, "nonces are tried once and in order");
-            *nonces += u64::from(count);
-            assert!(*nonces <= NONCES);
+            let versions = roll.versions();
+            assert_eq!(versions[0], start.version);
+            assert!(versions.len() <= MAX_VERSIONS);
+            for version in versions {
+                let nonces = tried.entry((start.time, start.extranonce, version)).or_default();
+                assert_eq!(u64::from(start.nonce), *nonces, "nonces are tried once, in order");
+                *nonces += u64::from(count);
+                assert!(*nonces <= NONCES);
+            }
         }
         assert_eq!(roll.next(count), None, "an end stays an end");
         tried
@@ -152,7 +177,7 @@ mod tests {
             threads in 1_usize..6,
             extranonces in 1_u64..8,
             times in 1_u32..4,
-            mask in prop::sample::select(vec![0, 1 << 13, 0x6000, 0x1000_2000, 0x0a80_0000]),
+            mask in prop::sample::select(vec![0, 1 << 13, 0x6000, 0x1000_2000, 0x0007_e000]),
             count in prop::sample::select(vec![1 << 30, 0x3fff_ffff, 0xffff_fffe, u32::MAX]),
         ) {
             let job = small_job(extranonces, times, mask);
@@ -173,8 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn nonce_rolls_first_then_version_then_extranonce_then_time() {
-        let job = small_job(2, 2, 1 << 13);
+    fn nonce_rolls_first_then_versions_then_extranonce_then_time() {
+        // Two groups of versions.
+        let job = small_job(2, 2, 0x0003_e000);
         let mut roll = Roll::new(&job, Part { index: 0, count: 1 });
         let mut order = Vec::new();
         while let Some(Batch { start, .. }) = roll.next(1 << 31) {
@@ -189,6 +215,19 @@ mod tests {
         let counted_up: Vec<_> =
             (0..16_u8).map(|n| (n & 8 != 0, n & 4 != 0, n & 2 != 0, n & 1 != 0)).collect();
         assert_eq!(order, counted_up);
+    }
+
+    #[test]
+    fn versions_come_in_groups_of_a_full_scan() {
+        let job = small_job(1, 1, VERSION_MASK);
+        let mut roll = Roll::new(&job, Part { index: 0, count: 1 });
+        let mut first_two = || roll.next(u32::MAX).map(|_| roll.versions());
+        let groups = [first_two(), first_two(), first_two()].map(Option::unwrap);
+        let numbers = |from: u32| (from..from + 16).map(|n| job.version | n << 13).collect();
+        let expected: [Vec<u32>; 2] = [numbers(0), numbers(16)];
+        // The first two batches leave one nonce of the first group over.
+        assert_eq!([&groups[0], &groups[2]], [&expected[0], &expected[1]]);
+        assert_eq!(groups[0], groups[1]);
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn only_the_first_claim_of_the_newest_generation_counts() {
 #[test]
 fn solution_found_after_rolling_meets_the_target() {
     /// Tries the first nonce alone and so comes to the other fields quickly.
-    fn hasty(scan: &Scan, first: u32, _: u32) -> Option<u32> {
+    fn hasty(scan: &Scan, first: u32, _: u32) -> Option<Hit> {
         if first == 0 { (kernel::choose(Some("scalar")).unwrap().scan)(scan, 0, 1) } else { None }
     }
     static HASTY: Kernel = Kernel { name: "hasty", lanes: 1, available: || true, scan: hasty };
@@ -139,8 +139,9 @@ fn callback_may_set_the_next_job() {
 #[test]
 fn an_exhausted_job_is_left_without_a_report_and_the_next_is_taken() {
     /// Tries nothing, at once: finds the first nonce of the easiest target and no other.
-    fn instant(scan: &Scan, first: u32, _: u32) -> Option<u32> {
-        (scan.top_word() == u32::MAX).then_some(first)
+    fn instant(scan: &Scan, first: u32, _: u32) -> Option<Hit> {
+        let hit = Hit { version: scan.versions[0].number, nonce: first };
+        (scan.top_word() == u32::MAX).then_some(hit)
     }
     static INSTANT: Kernel =
         Kernel { name: "instant", lanes: 1, available: || true, scan: instant };
@@ -195,7 +196,7 @@ fn stop_takes_less_than_100_ms() {
 
 #[test]
 fn a_worker_that_panics_is_noticed() {
-    fn broken(_: &Scan, _: u32, _: u32) -> Option<u32> {
+    fn broken(_: &Scan, _: u32, _: u32) -> Option<Hit> {
         panic!("this kernel is broken on purpose")
     }
     static BROKEN: Kernel = Kernel { name: "broken", lanes: 1, available: || true, scan: broken };
