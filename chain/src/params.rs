@@ -215,7 +215,8 @@ impl Network {
         Network {
             name: "dev".to_string(),
             target_interval_s: 1,
-            start_bits: CompactTarget(0x1e3f_ffff), // about 2^18 hashes
+            // About 2^20 hashes: from a few milliseconds of one core to less than a second.
+            start_bits: CompactTarget(0x1e0f_ffff),
             min_fee_per_byte: 0,
             // Blocks can come many a second, each at least one second after the median.
             future_limit_s: 365 * 24 * 3600,
