@@ -75,7 +75,11 @@ fn write(setup: &Setup, writer: usize, confirmed: &Confirmed, over: &AtomicBool)
     let mut client = None;
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
-        client = client.take().or_else(|| Client::try_open(setup));
+        // The node is dead for a while, again and again.
+        wait_until("the node coming back", || {
+            client = client.take().or_else(|| Client::try_open(setup));
+            client.is_some() || over.load(Ordering::Relaxed)
+        });
         let (key, value) = (format!("w{writer}/{number}"), format!("value {number}"));
         let line = format!("PUT {key} '{value}' WAIT 1 TIMEOUT 20");
         match client.as_mut().and_then(|client| client.try_ask(&line)) {
@@ -84,11 +88,8 @@ fn write(setup: &Setup, writer: usize, confirmed: &Confirmed, over: &AtomicBool)
                 number += 1;
             }
             Some(Err(error)) => panic!("{error}"),
-            None => {
-                // Dead for now. The put may have been confirmed all the same.
-                client = None;
-                thread::park_timeout(Duration::from_millis(5));
-            }
+            // It died. The put may have been confirmed all the same.
+            None => client = None,
         }
     }
 }
