@@ -17,4 +17,4 @@ pub mod tree;
 pub mod tx;
 pub mod verify;
 
-pub use miner::{CompactTarget, Hash, Target, Work};
+pub use miner::{CompactTarget, Hash, Target, Work, sha256d};

@@ -8,9 +8,9 @@ mod fetch;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chain::Hash;
 use chain::ledger::{PeerId, TipChange};
-use chain::tx::{CheckedTransaction, Transaction};
+use chain::tx::CheckedTransaction;
+use chain::{Hash, sha256d};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -159,9 +159,9 @@ impl Relay {
     ) -> Result<(), Reason> {
         let mut wanted = Vec::with_capacity(list.len());
         for bytes in list {
-            // Only the id is of interest here; the rules are checked behind the reactor.
-            let transaction = Transaction::decode(&bytes);
-            let txid = transaction.map_err(|error| Reason::Chain(error.to_string()))?.txid();
+            // Only the id is of interest here, and it is the hash of the bytes, whatever they are:
+            // decoding and the rules are for the stages behind the reactor.
+            let txid = sha256d(&bytes);
             if self.fetches.delivered(peer, txid)? && !self.pool.contains_key(&txid) {
                 wanted.push(bytes);
             }

@@ -98,3 +98,10 @@ fn headers_that_are_no_chain() {
         rogue.send(&Message::Headers(vec![header, header]));
     });
 }
+
+#[test]
+fn a_transaction_nobody_asked_for() {
+    assert_dropped("transaction was not asked for", |rogue| {
+        rogue.send(&Message::Transactions(vec![vec![0xff; 200]]));
+    });
+}

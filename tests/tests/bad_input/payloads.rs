@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use chain::Hash;
 use chain::block::{Block, Coinbase};
 use chain::header::{Header, VERSION_FIXED};
 use chain::params::Network;
 use chain::rules::merkle;
 use chain::tx::{PublicKey, SigningKey, TRANSACTION_VERSION, Transaction, Unsigned};
+use chain::{Hash, sha256d};
 use kv::{Expect, Operation};
 use net::Message;
 
@@ -155,22 +155,27 @@ fn a_block_that_commits_to_another_state() {
     });
 }
 
+/// Announces a transaction and delivers it when it is asked for.
+fn deliver_transaction(rogue: &mut Rogue, bytes: Vec<u8>) {
+    let txid = sha256d(&bytes);
+    rogue.send(&Message::AnnounceTransactions { txids: vec![txid] });
+    rogue.wait_for("being asked for the transaction", |message| match message {
+        Message::GetTransactions { txids } => txids.contains(&txid).then_some(()),
+        _ => None,
+    });
+    rogue.send(&Message::Transactions(vec![bytes]));
+}
+
 #[test]
 fn a_transaction_whose_signature_does_not_verify() {
     assert_dropped("signature does not verify", |rogue, _| {
-        let forged = forged();
-        rogue.send(&Message::AnnounceTransactions { txids: vec![forged.txid()] });
-        rogue.wait_for("being asked for the transaction", |message| match message {
-            Message::GetTransactions { txids } => txids.contains(&forged.txid()).then_some(()),
-            _ => None,
-        });
-        rogue.send(&Message::Transactions(vec![forged.bytes().to_vec()]));
+        deliver_transaction(rogue, forged().bytes().to_vec());
     });
 }
 
 #[test]
 fn a_transaction_that_is_not_one() {
-    assert_dropped("transaction", |rogue, _| {
-        rogue.send(&Message::Transactions(vec![vec![0xff; 200]]));
+    assert_dropped("transaction bytes are cut short or malformed", |rogue, _| {
+        deliver_transaction(rogue, vec![0xff; 200]);
     });
 }
