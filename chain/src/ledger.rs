@@ -115,7 +115,7 @@ impl<S: Store> Ledger<S> {
             Input::Lookup { request, txid } => self.lookup(request, txid),
             Input::Account { request, key } => self.account(request, key)?,
             Input::MineTo { height } => self.mine_to(height),
-            Input::Mined(solution) => self.mined(now, &solution)?,
+            Input::Mined(mined) => self.mined(now, &mined)?,
             Input::Tick => {}
         }
         self.say_pool_size();

@@ -12,7 +12,7 @@ pub mod mempool;
 pub mod params;
 pub mod rules;
 pub mod store;
-mod template;
+pub mod template;
 pub mod tree;
 pub mod tx;
 pub mod verify;

@@ -1,10 +1,10 @@
-//! Templates: candidate blocks on the tip, handed to miners as jobs and kept until solved.
+//! Templates: candidate blocks on the tip, handed to miners as jobs.
 
 use std::sync::Arc;
 
 use miner::{Hash, Job, Solution};
 
-use crate::block::{CheckedBlock, Coinbase};
+use crate::block::{CheckedBlock, Coinbase, CoinbaseParts};
 use crate::execute::{BlockContext, Delta, StateMachine, View};
 use crate::header::{HEADER_BYTES, Header, VERSION_FIXED, VERSION_ROLL_MASK};
 use crate::mempool::Mempool;
@@ -32,13 +32,17 @@ pub(crate) struct Base<'a> {
     pub(crate) now_s: u64,
 }
 
-/// A candidate block, already executed: the mined block is not executed again.
+/// A candidate block, already executed: the mined block is not executed again, unless somebody
+/// else than the template's payee is paid for it.
+///
+/// Whoever mines it holds on to it for as long as solutions may come, and hands it back with
+/// them in [`Input::Mined`](crate::ledger::Input::Mined).
 #[derive(Clone, Debug)]
-pub(crate) struct Template {
-    pub(crate) job: Arc<Job>,
-    pub(crate) coinbase: Coinbase,
-    pub(crate) transactions: Vec<CheckedTransaction>,
-    pub(crate) delta: Delta,
+pub struct Template {
+    job: Arc<Job>,
+    coinbase: Coinbase,
+    transactions: Vec<CheckedTransaction>,
+    delta: Delta,
 }
 
 impl Template {
@@ -73,17 +77,57 @@ impl Template {
         Ok(Template { job, coinbase, transactions, delta: filled.delta })
     }
 
-    /// The block a solution makes of this template.
+    /// What to search, for the template's own payee.
+    pub fn job(&self) -> &Arc<Job> {
+        &self.job
+    }
+
+    /// What to search so that `payee` receives subsidy and fees.
+    pub fn job_for(&self, payee: PublicKey) -> Arc<Job> {
+        if payee == self.coinbase.payee {
+            return Arc::clone(&self.job);
+        }
+        let CoinbaseParts { prefix, suffix } = self.paying(payee).parts();
+        let job = Job { coinbase_prefix: prefix, coinbase_suffix: suffix, ..(*self.job).clone() };
+        Arc::new(job)
+    }
+
+    /// Height of the block it would be.
+    pub fn height(&self) -> u32 {
+        self.coinbase.height
+    }
+
+    /// Whether there is more in it than the coinbase.
+    pub fn has_transactions(&self) -> bool {
+        !self.transactions.is_empty()
+    }
+
+    /// Who is paid if nobody else is named.
+    pub fn payee(&self) -> PublicKey {
+        self.coinbase.payee
+    }
+
+    /// What the block does to the state, if the template's own payee is paid.
+    pub(crate) fn delta(&self) -> &Delta {
+        &self.delta
+    }
+
+    fn paying(&self, payee: PublicKey) -> Coinbase {
+        Coinbase { payee, ..self.coinbase.clone() }
+    }
+
+    /// The block that a solution of [`Template::job_for`] makes of this template.
     ///
     /// # Errors
     /// When the solution does not meet the target.
     pub(crate) fn solved(
         &self,
         network: &Network,
+        payee: PublicKey,
         solution: &Solution,
     ) -> Result<CheckedBlock, RuleError> {
-        let bytes: [u8; HEADER_BYTES] = self.job.header(solution);
-        let coinbase = Coinbase { extranonce: solution.extranonce, ..self.coinbase.clone() };
+        let bytes: [u8; HEADER_BYTES] = self.job_for(payee).header(solution);
+        let coinbase = Coinbase { extranonce: solution.extranonce, ..self.paying(payee) };
         let header = Header::decode(&bytes);
         isolation::check_own_block(network, header, coinbase, self.transactions.clone())
     }

@@ -17,6 +17,7 @@ mod crew;
 mod joints;
 mod stage;
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -163,6 +164,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         inputs: inputs_out,
         solutions: solutions_out,
         search,
+        mining: VecDeque::new(),
         stop: crew.stop_handle(),
     };
     let verify_stage = VerifyStage {

@@ -293,7 +293,7 @@ impl Protocol {
             }
             Ledger::Refused { txid, .. } => self.relay.refused(txid),
             Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
-            Ledger::PoolSize { .. } | Ledger::Job(_) | Ledger::Answer { .. } => {}
+            Ledger::PoolSize { .. } | Ledger::Template(_) | Ledger::Answer { .. } => {}
         }
     }
 

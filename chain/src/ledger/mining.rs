@@ -1,11 +1,8 @@
 //! When there is something to mine, and what: templates, and the blocks made of them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use miner::Solution;
-
-use super::{Ledger, Output, Time};
+use super::{Ledger, Mined, Output, Time};
 use crate::params;
 use crate::rules::isolation::CheckedHeader;
 use crate::store::{Store, StoreError};
@@ -19,13 +16,9 @@ const POOL_REFRESH_MS: u64 = 1_000;
 /// milliseconds.
 const TIME_REFRESH_MS: u64 = 30_000;
 
-/// Templates on the current tip that a solution may still come for.
-const MAX_TEMPLATES: usize = 8;
-
 /// What the ledger remembers for its miners.
 pub(super) struct Mining {
     payee: PublicKey,
-    templates: BTreeMap<u64, Template>,
     next_job: u64,
     /// Whether a job is out.
     active: bool,
@@ -41,7 +34,6 @@ impl Mining {
     pub(super) fn new(payee: PublicKey) -> Mining {
         Mining {
             payee,
-            templates: BTreeMap::new(),
             next_job: 1,
             active: false,
             due: None,
@@ -60,7 +52,6 @@ impl<S: Store> Ledger<S> {
     /// Notes that the tip moved: every template is stale.
     pub(super) fn mark_job_outdated(&mut self) {
         if let Some(mining) = &mut self.mining {
-            mining.templates.clear();
             mining.outdated = true;
         }
     }
@@ -107,20 +98,13 @@ impl<S: Store> Ledger<S> {
         let template = if wanted { Some(self.template(now, job_id, payee)?) } else { None };
         // Transactions can wait in the pool that cannot stand in a block yet.
         let template =
-            template.filter(|template| !on_demand || forced || !template.transactions.is_empty());
+            template.filter(|template| !on_demand || forced || template.has_transactions());
         let mining = self.mining.as_mut().expect("checked above");
         if template.is_some() || mining.active {
-            let job = template.as_ref().map(|template| Arc::clone(&template.job));
-            self.outbox.push_back(Output::Job(job));
-        }
-        mining.active = template.is_some();
-        if let Some(template) = template {
+            mining.due = template.is_some().then(|| now.plus_ms(TIME_REFRESH_MS));
+            mining.active = template.is_some();
             mining.next_job += 1;
-            mining.due = Some(now.plus_ms(TIME_REFRESH_MS));
-            mining.templates.insert(job_id, template);
-            while mining.templates.len() > MAX_TEMPLATES {
-                mining.templates.pop_first();
-            }
+            self.outbox.push_back(Output::Template(template.map(Arc::new)));
         }
         Ok(())
     }
@@ -139,24 +123,23 @@ impl<S: Store> Ledger<S> {
         Template::build(&base, &self.pool, job_id)
     }
 
-    /// Makes a block of a solution. Solutions of jobs on an older tip are too late.
-    pub(super) fn mined(&mut self, now: Time, solution: &Solution) -> Result<(), StoreError> {
-        let Some(mining) = &mut self.mining else {
-            return Ok(());
-        };
-        let Some(template) = mining.templates.remove(&solution.job_id) else {
+    /// Makes a block of a solved template. Solutions on an older tip are too late.
+    pub(super) fn mined(&mut self, now: Time, mined: &Mined) -> Result<(), StoreError> {
+        let Mined { template, payee, solution } = mined;
+        if template.job().prev != self.tree.point(self.tree.tip()).hash {
             tracing::debug!(target: "chain", job = solution.job_id, "solution came too late");
             return Ok(());
-        };
-        let header = template.solved(&self.network, solution).and_then(|block| {
+        }
+        let header = template.solved(&self.network, *payee, solution).and_then(|block| {
             let added = self.add_header(now, &CheckedHeader::of(&block))?;
             Ok((block, added))
         });
         match header {
             Ok((block, Some(added))) => {
-                let hash = block.hash();
+                let executed =
+                    (*payee == template.payee()).then(|| (block.hash(), template.delta()));
                 match self.take_body(added.id(), block)? {
-                    Ok(()) => self.activate(Some((hash, template.delta)))?,
+                    Ok(()) => self.activate(executed)?,
                     Err(error) => refuse_own(&error),
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use miner::{Hash, Job, Solution, Work};
+use miner::{Hash, Solution, Work};
 
 use crate::block::CheckedBlock;
 use crate::header::Header;
@@ -10,6 +10,7 @@ use crate::mempool::{DropReason, Refusal};
 use crate::rules::RuleError;
 use crate::rules::isolation::CheckedHeader;
 use crate::store::ChainPoint;
+use crate::template::Template;
 use crate::tx::{CheckedTransaction, OperationBytes, PublicKey};
 
 /// A connected peer, named by the network layer. Never used twice in a process's life.
@@ -99,10 +100,21 @@ pub enum Input {
         /// Target height.
         height: u32,
     },
-    /// A miner found the nonce of a job of ours.
-    Mined(Solution),
+    /// A miner has solved a template of ours.
+    Mined(Mined),
     /// Time has passed.
     Tick,
+}
+
+/// A solved template.
+#[derive(Clone, Debug)]
+pub struct Mined {
+    /// What was mined.
+    pub template: Arc<Template>,
+    /// Who is paid: the payee of the job that was searched.
+    pub payee: PublicKey,
+    /// What was found.
+    pub solution: Solution,
 }
 
 /// What the ledger says.
@@ -161,7 +173,7 @@ pub enum Output {
         reason: DropReason,
     },
     /// Mine this from now on; `None` = nothing.
-    Job(Option<Arc<Job>>),
+    Template(Option<Arc<Template>>),
     /// An answer to a request.
     Answer {
         /// Whose request.

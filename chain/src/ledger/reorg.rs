@@ -1,5 +1,6 @@
 //! Moves the main chain: blocks are taken off and put on until the tip is the best there is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use miner::Hash;
@@ -23,7 +24,7 @@ impl<S: Store> Ledger<S> {
     /// delta of a block of our own that is known already.
     pub(super) fn activate(
         &mut self,
-        mut executed: Option<(Hash, Delta)>,
+        mut executed: Option<(Hash, &Delta)>,
     ) -> Result<(), StoreError> {
         let mut moves = Moves::default();
         while let Some(path) = self.tree.better_path() {
@@ -70,14 +71,14 @@ impl<S: Store> Ledger<S> {
         &mut self,
         id: NodeId,
         block: &CheckedBlock,
-        executed: Option<Delta>,
+        executed: Option<&Delta>,
         moves: &mut Moves,
     ) -> Result<bool, StoreError> {
         let height = self.tree.point(id).height;
         let delta = match executed {
-            Some(delta) => delta,
+            Some(delta) => Cow::Borrowed(delta),
             None => match self.execute(block, height)? {
-                Ok(delta) => delta,
+                Ok(delta) => Cow::Owned(delta),
                 Err(error) => {
                     self.reject(id, error)?;
                     return Ok(false);
@@ -88,8 +89,11 @@ impl<S: Store> Ledger<S> {
         self.tree.set_tip(id);
         // Back on a block that was just taken off: for the outside it never left.
         if moves.reverted.pop_if(|last| last.block.hash() == block.hash()).is_none() {
-            let (block, outcomes) = (block.clone(), delta.outcomes);
-            moves.connected.push(ConnectedBlock { block, height, outcomes });
+            let outcomes = match delta {
+                Cow::Borrowed(delta) => delta.outcomes.clone(),
+                Cow::Owned(delta) => delta.outcomes,
+            };
+            moves.connected.push(ConnectedBlock { block: block.clone(), height, outcomes });
         }
         Ok(true)
     }

@@ -1,14 +1,16 @@
 //! Runs the stages: each takes from its queue, works, and passes on, until its queue is closed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Hash;
-use chain::ledger::{Input, Ledger, Output, PeerId, RequestId, Source, Time};
+use chain::ledger::{Input, Ledger, Mined, Output, PeerId, RequestId, Source, Time};
 use chain::params::Network;
 use chain::rules::RuleError;
 use chain::rules::isolation::{self, BlockFault};
 use chain::store::{Archive, SqliteArchive, SqliteStore};
+use chain::template::Template;
 use chain::tx::CheckedTransaction;
 use chain::verify::Verifier;
 use crossbeam::channel::{Receiver, Sender, select};
@@ -25,6 +27,9 @@ use crate::reply::{Code, Failure};
 
 /// Tasks that verify takes at once, so that signatures come in batches.
 const VERIFY_BATCH: usize = 128;
+
+/// Templates whose solution can still be on its way when the miners have newer ones.
+const RECENT_TEMPLATES: usize = 2;
 
 /// Now, as the ledger counts it. The one clock of the stages.
 #[expect(clippy::disallowed_methods, reason = "the driver of the stages reads the clock for them")]
@@ -166,6 +171,8 @@ pub(super) struct LedgerStage {
     pub(super) inputs: Receiver<Input>,
     pub(super) solutions: Receiver<Solution>,
     pub(super) search: Option<Arc<Search>>,
+    /// What the miners were given last, newest at the end.
+    pub(super) mining: VecDeque<Arc<Template>>,
     pub(super) stop: StopHandle,
 }
 
@@ -203,19 +210,37 @@ impl LedgerStage {
         }
         select! {
             recv(self.inputs) -> input => input.ok(),
-            recv(self.solutions) -> solution => Some(solution.map_or(Input::Tick, Input::Mined)),
+            recv(self.solutions) -> solution => Some(self.mined(solution.ok()?)),
             default(until) => Some(Input::Tick),
         }
+    }
+
+    /// Gives the miners something to mine, or nothing.
+    fn mine(&mut self, template: Option<Arc<Template>>) {
+        let Some(search) = &self.search else { return };
+        search.set_job(template.as_ref().map(|template| Arc::clone(template.job())));
+        self.mining.extend(template);
+        if self.mining.len() > RECENT_TEMPLATES {
+            self.mining.pop_front();
+        }
+    }
+
+    /// What a miner found, with what it was given.
+    fn mined(&self, solution: Solution) -> Input {
+        let found = self.mining.iter().find(|template| template.job().id == solution.job_id);
+        found.map_or(Input::Tick, |template| {
+            Input::Mined(Mined {
+                template: Arc::clone(template),
+                payee: template.payee(),
+                solution,
+            })
+        })
     }
 
     fn speak(&mut self, out: &Outward) {
         while let Some(output) = self.ledger.poll() {
             match output {
-                Output::Job(job) => {
-                    if let Some(search) = &self.search {
-                        search.set_job(job);
-                    }
-                }
+                Output::Template(template) => self.mine(template),
                 Output::TipChanged(change) => {
                     log_tip(&change);
                     out.ledger_said(Output::TipChanged(change));

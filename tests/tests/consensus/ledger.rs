@@ -27,14 +27,20 @@ fn a_tie_is_mined_out_although_nothing_waits() {
     let (mut one, mut other) = (Grower::new(&network), Grower::new(&network));
     let block = one.grow(account(1), &[]);
     let said = say(&mut ledger, Input::Block { from: PEER, block });
-    assert!(!said.iter().any(|output| matches!(output, Output::Job(Some(_)))), "nothing waits");
+    assert!(
+        !said.iter().any(|output| matches!(output, Output::Template(Some(_)))),
+        "nothing waits"
+    );
     let rival = *other.grow(account(2), &[]).header();
     let headers = check_headers(&network, &[rival]).unwrap();
     let said = say(&mut ledger, Input::Headers { from: PEER, headers });
-    assert!(said.iter().any(|output| matches!(output, Output::Job(Some(_)))), "{said:?}");
+    assert!(said.iter().any(|output| matches!(output, Output::Template(Some(_)))), "{said:?}");
     let block = one.grow(account(1), &[]);
     let said = say(&mut ledger, Input::Block { from: PEER, block });
-    assert!(said.iter().any(|output| matches!(output, Output::Job(None))), "decided: {said:?}");
+    assert!(
+        said.iter().any(|output| matches!(output, Output::Template(None))),
+        "decided: {said:?}"
+    );
 }
 
 /// Whoever waited for a write whose sequence another one took on the better chain was told

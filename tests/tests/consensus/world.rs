@@ -5,17 +5,17 @@ use std::sync::Arc;
 use chain::Hash;
 use chain::execute::{Account, StateMachine};
 use chain::ledger::{
-    Answer, Draft, Input, Ledger, Output, PeerId, RequestId, Source, Time, TipChange,
+    Answer, Draft, Input, Ledger, Mined, Output, PeerId, RequestId, Source, Time, TipChange,
 };
 use chain::mempool::PoolLimits;
 use chain::params::Network;
 use chain::rules::isolation::check_headers;
 use chain::store::{Archive, MemoryStore};
+use chain::template::Template;
 use chain::tx::{CheckedTransaction, PublicKey};
 use chain::verify::Verifier;
 use kv::KeyValue;
-use miner::Job;
-use tests::chains::{clock, memory_ledger, options, signing_key, solve, verifier};
+use tests::chains::{account, clock, memory_ledger, options, signing_key, solve, verifier};
 use tests::model::{BlockId, ChainModel, PoolModel, Truth};
 
 /// The signer whose key the ledger under test has; it is also the payee of what it mines.
@@ -36,7 +36,7 @@ pub(super) struct World {
     follower: Vec<Hash>,
     /// The bodies the ledger asked for last.
     wanted: Vec<Hash>,
-    job: Option<Arc<Job>>,
+    template: Option<Arc<Template>>,
     /// Transactions and bytes in the pool, as the ledger said last.
     pub(super) pool_size: (usize, usize),
     /// Numbers peers and requests: nobody sends twice, so a fault names one message.
@@ -64,7 +64,7 @@ impl World {
             signed: Vec::new(),
             follower: vec![network.genesis_hash()],
             wanted: Vec::new(),
-            job: None,
+            template: None,
             pool_size: (0, 0),
             senders: 0,
         };
@@ -131,8 +131,12 @@ impl World {
         let height = self.next_height();
         let outputs = self.drive(Input::MineTo { height });
         self.observe(outputs, &[]);
-        let job = self.job.take().expect("asked for a block, there is a job");
-        let outputs = self.drive(Input::Mined(solve(&job)));
+        let template = self.template.take().expect("asked for a block, there is a template");
+        // Paid to the template's own payee, whose block is not executed again, and to another.
+        let payee = if height.is_multiple_of(2) { template.payee() } else { account(1) };
+        let job = template.job_for(payee);
+        let mined = Mined { template, payee, solution: solve(&job) };
+        let outputs = self.drive(Input::Mined(mined));
         let change = tip_change(&outputs).expect("a block on the tip is the new tip");
         let block = change.connected.last().expect("the tip moved up").block.clone();
         assert_eq!(block.header().prev, job.prev);
@@ -181,7 +185,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::PeerFault { from, .. } => blamed.push(from),
-                Output::Job(job) => self.job = job,
+                Output::Template(template) => self.template = template,
                 Output::PoolSize { count, bytes } => self.pool_size = (count, bytes),
                 Output::Wanted(points) => {
                     self.wanted = points.iter().map(|point| point.hash).collect();
