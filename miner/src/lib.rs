@@ -9,6 +9,7 @@ pub mod job;
 pub mod kernel;
 pub mod pow;
 pub mod search;
+pub mod stratum;
 
 pub use job::{Job, Solution};
 pub use kernel::{Hit, KERNELS, Kernel, KernelError, Scan};
