@@ -5,4 +5,5 @@
 //! clock.
 
 pub mod difficulty;
+pub mod server;
 pub mod text;
