@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::command;
 use crate::reply::{self, Code, Failure};
 use crate::request::{Read, Wait};
+use crate::stratum::Workers;
 use client::Client;
 use lives::Lives;
 use status::Status;
@@ -80,6 +81,8 @@ pub struct Joints {
     pub peers: PeerList,
     /// The miners' counters; `None` when this node does not mine.
     pub search: Option<Arc<miner::Search>>,
+    /// The accounts of the Stratum port; `None` when there is none.
+    pub workers: Option<Arc<Mutex<Workers>>>,
     /// Stops the node.
     pub stop: Box<dyn Fn() + Send>,
 }

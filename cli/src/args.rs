@@ -76,6 +76,8 @@ pub enum Command {
     Status,
     /// List the node's peers
     Peers,
+    /// List the miners at the node's Stratum port, and what became of their shares
+    Miners,
     /// Make the node keep a connection to a peer
     AddPeer(AddPeerArgs),
     /// On networks mined on demand: mine blocks though nothing waits
@@ -129,6 +131,16 @@ pub struct NodeArgs {
     /// Who receives what this node mines [default: its own wallet]
     #[arg(long, env = "GRAVEN_PAYEE", value_name = "ADDRESS")]
     pub payee: Option<String>,
+    /// Give work to miners of all makes at this address (Stratum v1) [without an address:
+    /// 127.0.0.1:7402]
+    #[arg(
+        long,
+        env = "GRAVEN_STRATUM",
+        value_name = "ADDR",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:7402"
+    )]
+    pub stratum: Option<SocketAddr>,
     /// A TOML file with these settings
     #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -63,6 +63,7 @@ pub const COMMANDS: &[Command] = &[
     block::BLOCK,
     node::STATUS,
     node::PEERS,
+    node::MINERS,
     node::ADD_PEER,
     account::BALANCE,
     account::SEND,

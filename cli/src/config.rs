@@ -71,6 +71,7 @@ struct File {
     mine: Option<usize>,
     kernel: Option<String>,
     payee: Option<String>,
+    stratum: Option<SocketAddr>,
     passphrase_file: Option<PathBuf>,
 }
 
@@ -93,6 +94,8 @@ pub struct NodeConfig {
     pub kernel: Option<&'static Kernel>,
     /// Who receives what is mined; `None` = the wallet.
     pub payee: Option<PublicKey>,
+    /// Where miners connect to; `None` = nowhere.
+    pub stratum: Option<SocketAddr>,
     /// The wallet's passphrase, if it is known.
     pub passphrase: Option<SecretString>,
 }
@@ -125,6 +128,7 @@ impl NodeConfig {
                 .unwrap_or_else(|| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEERS_PORT).into()),
             admin: global.admin.or(file.admin).unwrap_or_else(default_admin),
             peers: resolve(&peers)?,
+            stratum: args.stratum.or(file.stratum),
             kernel: kernel
                 .map(|name| {
                     miner::kernel::choose(Some(&name))

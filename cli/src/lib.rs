@@ -1,6 +1,7 @@
 //! The `graven` binary: words in, a node assembled, answers out.
 //!
-//! [`args`] is what may be typed, [`node`] the node's diagram, [`admin`] its port, [`command`]
+//! [`args`] is what may be typed, [`node`] the node's diagram, [`admin`] its port, [`stratum`] the
+//! miners' port, [`command`]
 //! the grammar both share, [`terminal`] what a person sees.
 
 pub mod admin;
@@ -14,6 +15,7 @@ pub mod node;
 pub mod reads;
 pub mod reply;
 pub mod request;
+pub mod stratum;
 pub mod terminal;
 pub mod upkeep;
 pub mod wallet;

@@ -3,9 +3,10 @@
 //! ```text
 //! peers <-> reactor -> verify (rayon) -> ledger -> job slot -> miner threads
 //! admin <-> reactor ------------------->   ^ |                      |
-//!              ^    -> readers             | +-> log + SQLite       |
+//! stratum <-> reactor ------ block ----->  | +-> log + SQLite       |
+//!              ^    -> readers             |                        |
 //!              |          |                +------- solution -------+
-//!              +----------+---- answers, relay, events ----<- ledger
+//!              +----------+---- answers, relay, events, templates -<- ledger
 //! ```
 //!
 //! Every queue is bounded. The reactor never blocks: when a queue is full it stops reading peers
@@ -38,6 +39,7 @@ use net::{AddressBook, Identity, Protocol, Reactor, ReactorConfig, ServiceLimits
 use crate::admin::{Admin, AdminOptions};
 use crate::config::NodeConfig;
 use crate::folder::{self, Folder, FolderError};
+use crate::stratum::{self, Stratum, StratumJoints};
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
 use joints::Outward;
@@ -57,6 +59,9 @@ const REACTOR_QUEUE: usize = 4096;
 
 /// Solutions of miners; there is one a job at most.
 const SOLUTION_QUEUE: usize = 16;
+
+/// Templates for the Stratum port. When full, the ledger waits.
+const TEMPLATE_QUEUE: usize = 64;
 
 /// Threads that answer reads: one more than a slow read can occupy.
 const READERS: usize = 2;
@@ -94,6 +99,9 @@ pub enum NodeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is nobody to pay for blocks.
+    #[error("--stratum needs somebody to pay: name a --payee or unlock the wallet")]
+    NoPayee,
     /// A thread ended that should not have.
     #[error("the {0} thread died; this is a bug, see the log above")]
     Died(String),
@@ -118,7 +126,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         network: network.clone(),
         machine: Arc::clone(&machine),
         key: wallet.as_ref().map(Wallet::key),
-        payee: payee.filter(|_| config.threads > 0),
+        payee: payee.filter(|_| config.threads > 0 || config.stratum.is_some()),
         pool: PoolLimits::default(),
     };
     let ledger = open_ledger(folder.path(), options)?;
@@ -134,6 +142,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let (solutions, solutions_out) = bounded(SOLUTION_QUEUE);
     let (to_protocol, from_stages) = bounded(REACTOR_QUEUE);
     let (to_admin, events) = bounded(REACTOR_QUEUE);
+    let (to_stratum, templates) = bounded(TEMPLATE_QUEUE);
 
     // Stages.
     let identity = Identity::from_secret(*folder.identity()?);
@@ -141,10 +150,12 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         .map_err(|source| listen_error("peers", config.listen, source))?;
     let peers_address =
         reactor.peers_address().map_err(|source| listen_error("peers", config.listen, source))?;
-    let outward = Outward { to_protocol, to_admin, waker: reactor.waker() };
+    let to_stratum = config.stratum.map(|_| to_stratum);
+    let outward = Outward { to_protocol, to_admin, to_stratum, waker: reactor.waker() };
     let protocol = protocol(config, &folder, &identity, peers_address)?;
     let verifier = Verifier::new(network.clone(), machine, *folder::random()?);
     let search = start_miners(config, payee.is_some(), solutions)?;
+    let workers = config.stratum.map(|_| Arc::default());
     let crew = Crew::new(reactor.waker());
     let links = joints::Links {
         work: work.clone(),
@@ -152,13 +163,24 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         reads: reads.clone(),
         outward: outward.clone(),
         stop: crew.stop_handle(),
+        search: search.clone(),
+        workers: workers.clone(),
     };
-    let (pipeline, admin_joints) =
-        joints::join(links, from_stages, events, search.clone(), &folder);
+    let (pipeline, admin_joints) = joints::join(links, from_stages, events, &folder);
     let admin = Admin::new(admin_options(config, &folder, start)?, admin_joints);
     let admin_address = reactor
         .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
         .map_err(|source| listen_error("administration", config.admin, source))?;
+    let mut listening = vec![("peers", peers_address), ("admin", admin_address)];
+    if let (Some(address), Some(workers)) = (config.stratum, workers) {
+        let joints = StratumJoints { templates, ledger: inputs.clone(), workers };
+        let payee = payee.ok_or(NodeError::NoPayee)?;
+        let stratum = Stratum::new(payee, network.future_limit_s, joints);
+        let address = reactor
+            .add_service(address, stratum::limits(), Box::new(stratum))
+            .map_err(|source| listen_error("miners", address, source))?;
+        listening.push(("stratum", address));
+    }
     let ledger_stage = LedgerStage {
         ledger,
         inputs: inputs_out,
@@ -195,7 +217,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
     drop((work, reads));
 
-    announce(&folder, config, peers_address, admin_address)?;
+    announce(&folder, config, &listening)?;
     let result = crew.run_until_stopped(&signals);
     folder.forget_session();
     tracing::info!(target: "node", "stopped");
@@ -336,15 +358,16 @@ fn fastest_kernel() -> &'static miner::Kernel {
 fn announce(
     folder: &Folder,
     config: &NodeConfig,
-    peers: SocketAddr,
-    admin: SocketAddr,
+    listening: &[(&str, SocketAddr)],
 ) -> Result<(), NodeError> {
-    folder.write_addresses(&[("peers", peers), ("admin", admin)])?;
+    folder.write_addresses(listening)?;
     let Network { name, .. } = &config.network;
     tracing::info!(target: "node", network = name, data = %config.data.display(),
         version = env!("CARGO_PKG_VERSION"), "ready");
     let mut out = std::io::stdout().lock();
-    writeln!(out, "listening peers={peers}\nlistening admin={admin}")
+    listening
+        .iter()
+        .try_for_each(|(what, address)| writeln!(out, "listening {what}={address}"))
         .and_then(|()| out.flush())
         .map_err(|source| NodeError::System { what: "standard output", source })
 }

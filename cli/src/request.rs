@@ -46,6 +46,8 @@ pub enum Request {
     Status,
     /// Who it is connected to.
     Peers,
+    /// The miners at the Stratum port.
+    Miners,
     /// Keep a connection to this address.
     AddPeer(std::net::SocketAddr),
     /// An account; `None` = the node's own.

@@ -102,6 +102,7 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::Block(args) => show(request(args.line()), show::fields),
         Command::Status => show(request(Line::new("STATUS")), show::status),
         Command::Peers => show(request(Line::new("PEERS")), show::peers),
+        Command::Miners => show(request(Line::new("MINERS")), show::miners),
         Command::AddPeer(args) => show(request(args.line()), show::fields),
         Command::Mine(args) => show(request(args.line()), show::fields),
         Command::Shutdown => show(request(Line::new("SHUTDOWN")), show::fields),

@@ -41,6 +41,8 @@ pub struct Setup {
     pub admin: SocketAddr,
     /// `--peer`s.
     pub peers: Vec<SocketAddr>,
+    /// Whether it has a Stratum port, at a free port of loopback.
+    pub stratum: bool,
     /// What is logged (`GRAVEN_LOG`).
     pub log: String,
     /// Further arguments.
@@ -59,6 +61,7 @@ impl Setup {
             listen: any,
             admin: any,
             peers: Vec::new(),
+            stratum: false,
             log: "info".to_string(),
             more: Vec::new(),
         }
@@ -76,6 +79,9 @@ impl Setup {
             .args(["--admin", &self.admin.to_string()]);
         for peer in &self.peers {
             command.args(["--peer", &peer.to_string()]);
+        }
+        if self.stratum {
+            command.args(["--stratum", "127.0.0.1:0"]);
         }
         command.args(&self.more);
         command
@@ -110,7 +116,10 @@ impl Setup {
             process.wait().ok();
             panic!("node did not become ready:\n{}", tail(&log));
         };
-        Node { setup: self.clone(), process, peers, admin, log }
+        let stratum = self.stratum.then(|| {
+            address("listening stratum=").expect("a node says where all its ports are at once")
+        });
+        Node { setup: self.clone(), process, peers, admin, stratum, log }
     }
 }
 
@@ -134,6 +143,8 @@ pub struct Node {
     pub peers: SocketAddr,
     /// The admin port.
     pub admin: SocketAddr,
+    /// The Stratum port, if it was asked for.
+    pub stratum: Option<SocketAddr>,
     process: Child,
     log: PathBuf,
 }

@@ -79,6 +79,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "net/src/reactor",
             "cli/src/node",
             "cli/src/admin",
+            "cli/src/stratum.rs",
             "cli/src/demo",
             "miner/src/search",
             "miner/src/bench",

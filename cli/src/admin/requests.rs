@@ -68,14 +68,25 @@ impl Admin {
             }
             Request::Status => {
                 let joints = &self.joints;
-                Ok(self.status.show(
+                let mut status = self.status.show(
                     self.now,
                     &self.options.network,
                     &joints.peers.lock(),
                     joints.search.as_deref(),
-                ))
+                );
+                if let Some(workers) = &joints.workers {
+                    status["stratum"] = workers.lock().sum(self.now);
+                }
+                Ok(status)
             }
             Request::Peers => Ok(status::show_peers(self.now, &self.joints.peers.lock())),
+            Request::Miners => match &self.joints.workers {
+                Some(workers) => Ok(workers.lock().show(self.now)),
+                None => Err(Failure::new(
+                    Code::Refused,
+                    "this node has no Stratum port: start it with --stratum",
+                )),
+            },
             Request::AddPeer(address) => {
                 (self.joints.add_peer)(address)?;
                 Ok(json!({ "adding": address.to_string() }))
@@ -104,7 +115,7 @@ impl Admin {
     }
 
     fn mine(&mut self, id: ClientId, blocks: u32, timeout_s: u64) -> Result<(), Failure> {
-        if self.joints.search.is_none() {
+        if self.joints.search.is_none() && self.joints.workers.is_none() {
             return Err(Failure::new(
                 Code::Refused,
                 "this node does not mine; start it with --mine",

@@ -23,6 +23,15 @@ pub(super) const PEERS: Command = Command {
     parse: |_| Ok(Request::Peers),
 };
 
+pub(super) const MINERS: Command = Command {
+    name: "MINERS",
+    alias: None,
+    usage: "",
+    about: "Lists the miners at the Stratum port and what became of their shares",
+    needs_auth: false,
+    parse: |_| Ok(Request::Miners),
+};
+
 pub(super) const ADD_PEER: Command = Command {
     name: "ADDPEER",
     alias: None,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chain::ledger;
+use chain::template::Template;
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 use net::{PeerInfo, Pipeline, ReactorWaker, Work};
 use parking_lot::Mutex;
@@ -14,12 +15,15 @@ use super::stage::{ReadTask, VerifyTask};
 use crate::admin::{Event, Joints, PeerList, ReadJob};
 use crate::folder::{self, Folder};
 use crate::reply::{Code, Failure};
+use crate::stratum::Workers;
 
 /// The way out to the reactor. Sending may wait; the reactor always drains.
 #[derive(Clone)]
 pub(super) struct Outward {
     pub(super) to_protocol: Sender<net::Input>,
     pub(super) to_admin: Sender<Event>,
+    /// There when the node has a Stratum port.
+    pub(super) to_stratum: Option<Sender<Option<Arc<Template>>>>,
     pub(super) waker: ReactorWaker,
 }
 
@@ -34,6 +38,14 @@ impl Outward {
     pub(super) fn admin(&self, event: Event) {
         self.to_admin.send(event).ok();
         self.waker.wake();
+    }
+
+    /// Gives the Stratum port something to mine, or nothing.
+    pub(super) fn stratum(&self, template: Option<Arc<Template>>) {
+        if let Some(to_stratum) = &self.to_stratum {
+            to_stratum.send(template).ok();
+            self.waker.wake();
+        }
     }
 
     /// Tells whom it concerns what the ledger said.
@@ -60,6 +72,8 @@ pub(super) struct Links {
     pub(super) reads: Sender<ReadTask>,
     pub(super) outward: Outward,
     pub(super) stop: StopHandle,
+    pub(super) search: Option<Arc<miner::Search>>,
+    pub(super) workers: Option<Arc<Mutex<Workers>>>,
 }
 
 /// The protocol's side.
@@ -77,10 +91,9 @@ pub(super) fn join(
     links: Links,
     from_stages: Receiver<net::Input>,
     events: Receiver<Event>,
-    search: Option<Arc<miner::Search>>,
     folder: &Folder,
 ) -> (NodePipeline, Joints) {
-    let Links { work, inputs, reads, outward, stop } = links;
+    let Links { work, inputs, reads, outward, stop, search, workers } = links;
     let peers: PeerList = Arc::new(Mutex::new(Arc::from([])));
     let pipeline = NodePipeline {
         work: work.clone(),
@@ -108,6 +121,7 @@ pub(super) fn join(
         }),
         peers,
         search,
+        workers,
         stop: Box::new(move || stop.stop()),
     };
     (pipeline, joints)

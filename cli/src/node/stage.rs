@@ -240,7 +240,10 @@ impl LedgerStage {
     fn speak(&mut self, out: &Outward) {
         while let Some(output) = self.ledger.poll() {
             match output {
-                Output::Template(template) => self.mine(template),
+                Output::Template(template) => {
+                    self.mine(template.clone());
+                    out.stratum(template);
+                }
                 Output::TipChanged(change) => {
                     log_tip(&change);
                     out.ledger_said(Output::TipChanged(change));

@@ -55,8 +55,13 @@ pub(super) fn fields(value: &Value) -> String {
 /// What the node is doing.
 pub(super) fn status(value: &Value) -> String {
     let mut shown = value.clone();
-    if let Some(rate) = value["hash_rate"].as_f64() {
-        shown["hash_rate"] = format!("{:.2} MH/s", rate / 1e6).into();
+    shown["hash_rate"] = mega_hashes(&value["hash_rate"]).into();
+    let stratum = shown.as_object_mut().and_then(|fields| fields.remove("stratum"));
+    if let Some(Value::Object(stratum)) = stratum {
+        for (name, field) in stratum {
+            let field = if name == "hash_rate" { mega_hashes(&field).into() } else { field };
+            shown[format!("stratum_{name}")] = field;
+        }
     }
     fields(&shown)
 }
@@ -102,6 +107,43 @@ pub(super) fn peers(value: &Value) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// Miners, one a line.
+pub(super) fn miners(value: &Value) -> String {
+    let mut table = plain_table(&[
+        "user",
+        "connections",
+        "hash rate",
+        "difficulty",
+        "accepted",
+        "stale",
+        "duplicate",
+        "low",
+        "invalid",
+        "blocks",
+        "seen",
+    ]);
+    for miner in value.as_array().into_iter().flatten() {
+        table.add_row([
+            text(miner, "user"),
+            plain(&miner["connections"]),
+            mega_hashes(&miner["hash_rate"]),
+            plain(&miner["difficulty"]),
+            plain(&miner["accepted"]),
+            plain(&miner["stale"]),
+            plain(&miner["duplicate"]),
+            plain(&miner["low"]),
+            plain(&miner["invalid"]),
+            plain(&miner["blocks"]),
+            format!("{} s ago", plain(&miner["seen_s"])),
+        ]);
+    }
+    table.to_string()
+}
+
+fn mega_hashes(rate: &Value) -> String {
+    format!("{:.2} MH/s", rate.as_f64().unwrap_or(0.0) / 1e6)
 }
 
 /// An event, in a line.

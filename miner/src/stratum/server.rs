@@ -28,7 +28,7 @@ const EXTRANONCE2_BYTES: usize = 4;
 
 /// Jobs a miner may still send shares of. A new one comes every 30 s, and with every change of
 /// difficulty.
-const MAX_JOBS: usize = 16;
+pub const MAX_JOBS: usize = 16;
 
 /// Shares of one job that are remembered, to tell duplicates. More are not taken, unless they
 /// make a block: a miner so fast is given a new job before.
