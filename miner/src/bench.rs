@@ -220,6 +220,7 @@ pub(crate) fn unreachable_job() -> Job {
         time_max: 1_800_000_000,
         bits: Target::DIFFICULTY_1.encode(),
         target: Target::from_uint(U256::ZERO),
+        extranonce_bytes: 8,
         extranonce_start: 0,
         version_mask: VERSION_MASK,
     }
