@@ -126,6 +126,9 @@ pub struct NodeArgs {
     /// The mining kernel [default: the fastest, measured]; `graven bench hash` lists them
     #[arg(long, env = "GRAVEN_KERNEL", value_name = "NAME")]
     pub kernel: Option<String>,
+    /// Keep each mining thread on a core of its own (Linux)
+    #[arg(long, env = "GRAVEN_PIN", value_parser = clap::builder::BoolishValueParser::new())]
+    pub pin: bool,
     /// Who receives what this node mines [default: its own wallet]
     #[arg(long, env = "GRAVEN_PAYEE", value_name = "ADDRESS")]
     pub payee: Option<String>,
@@ -192,8 +195,16 @@ pub enum BenchCommand {
         /// Seconds a row
         #[arg(long, value_name = "S", default_value_t = 3.0)]
         seconds: f64,
+        /// Keep each thread on a core of its own (Linux)
+        #[arg(long)]
+        pin: bool,
         /// Draw the rates as a picture into this file (SVG)
         #[arg(long, value_name = "FILE")]
         plot: Option<PathBuf>,
     },
+}
+
+/// What the flag `--pin` means.
+pub fn pin(is_set: bool) -> miner::Pin {
+    if is_set { miner::Pin::OneCoreEach } else { miner::Pin::AnyCore }
 }

@@ -311,13 +311,19 @@ fn start_miners(
         return Ok(None);
     }
     let kernel = config.kernel.unwrap_or_else(fastest_kernel);
-    let options = miner::SearchOptions::new(config.threads, kernel);
+    let options = miner::SearchOptions {
+        pin: config.pin,
+        ..miner::SearchOptions::new(config.threads, kernel)
+    };
     let found = move |solution| {
         // One solution a job: the queue cannot be full while the ledger lives.
         solutions.try_send(solution).ok();
     };
     let search = miner::Search::start(options, found)
         .map_err(|source| NodeError::System { what: "miners cannot be started", source })?;
+    if let Some(error) = search.unpinned() {
+        tracing::warn!(target: "node", %error, "mining threads are not pinned");
+    }
     tracing::info!(target: "node", kernel = kernel.name, threads = config.threads, "mining");
     Ok(Some(Arc::new(search)))
 }
