@@ -1,7 +1,7 @@
 //! The `graven` binary: words in, a node assembled, answers out.
 //!
 //! [`args`] is what may be typed, [`node`] the node's diagram, [`admin`] its port, [`command`]
-//! the grammar both share, [`terminal`] what a person sees.
+//! the grammar both share, [`mine`] the miner for Stratum servers, [`terminal`] what a person sees.
 
 pub mod admin;
 pub mod args;
@@ -10,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod demo;
 pub mod folder;
+pub mod mine;
 pub mod node;
 pub mod reads;
 pub mod reply;

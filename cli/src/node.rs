@@ -40,6 +40,7 @@ use crate::config::NodeConfig;
 use crate::folder::{self, Folder, FolderError};
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
+pub(crate) use crew::signals;
 use joints::Outward;
 use stage::{LedgerStage, ReaderStage, VerifyStage};
 
@@ -105,7 +106,7 @@ pub enum NodeError {
 /// When it cannot start, or its store or one of its threads fails.
 #[expect(clippy::too_many_lines, reason = "the diagram is read from top to bottom, in one piece")]
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
-    let signals = crew::signals()?;
+    let signals = signals()?;
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 
@@ -329,10 +330,10 @@ fn start_miners(
 }
 
 /// Measures the kernels, logs what each reached and returns the fastest.
-fn fastest_kernel() -> &'static miner::Kernel {
+pub(crate) fn fastest_kernel() -> &'static miner::Kernel {
     let trials = miner::bench::fastest();
     for miner::bench::Trial { kernel, hashes_per_second } in &trials {
-        tracing::info!(target: "node", kernel = kernel.name,
+        tracing::info!(target: "kernel", kernel = kernel.name,
             mega_hashes_per_second = format_args!("{:.2}", hashes_per_second / 1e6), "measured");
     }
     trials[0].kernel

@@ -259,7 +259,9 @@ impl Session {
                     self.version_mask(Some(mask));
                 }
             }
-            Call::Reconnect { host, port, wait } => return self.reconnect(host, port, wait),
+            Call::Reconnect { host, port, wait } => {
+                return self.reconnect(host.as_deref(), port, wait);
+            }
             Call::ShowMessage(text) => self.outbox.push_back(Output::Event(Event::Message(text))),
             Call::GetVersion => self.reply(id, json!(AGENT), Value::Null),
             Call::Ping => self.reply(id, json!("pong"), Value::Null),
@@ -281,12 +283,12 @@ impl Session {
 
     fn reconnect(
         &mut self,
-        host: Option<String>,
+        host: Option<&str>,
         port: Option<u16>,
         wait: Duration,
     ) -> Result<(), Failure> {
         let Account { host: own_host, port: own_port, .. } = &self.account;
-        let (host, port) = (host.as_ref().unwrap_or(own_host), port.unwrap_or(*own_port));
+        let (host, port) = (host.unwrap_or(own_host), port.unwrap_or(*own_port));
         if host.eq_ignore_ascii_case(own_host) && port == *own_port {
             return Err(Failure::Reconnect { wait });
         }
