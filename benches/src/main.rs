@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::thread;
 
 use miner::bench;
-use miner::{KERNELS, Kernel};
+use miner::{KERNELS, Kernel, Pin};
 
 const SECONDS_PER_ROW: f64 = 5.0;
 
@@ -16,7 +16,7 @@ fn main() {
     let kernels: Vec<&Kernel> = KERNELS.iter().filter(|row| (row.available)()).collect();
     let cpus = thread::available_parallelism().map_or(1, NonZero::get);
     let thread_counts = if cpus == 1 { vec![1] } else { vec![1, cpus] };
-    let report = bench::run(&kernels, &thread_counts, SECONDS_PER_ROW, &mut |row| {
+    let report = bench::run(&kernels, &thread_counts, SECONDS_PER_ROW, Pin::AnyCore, &mut |row| {
         eprintln!("{} x{}: {:.0} hashes/s", row.kernel, row.threads, row.hashes_per_second);
     });
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use miner::{Hash, Job, Solution};
 
-use crate::block::{CheckedBlock, Coinbase, CoinbaseParts};
+use crate::block::{CheckedBlock, Coinbase, CoinbaseParts, EXTRANONCE_BYTES};
 use crate::execute::{BlockContext, Delta, StateMachine, View};
 use crate::header::{HEADER_BYTES, Header, VERSION_FIXED, VERSION_ROLL_MASK};
 use crate::mempool::Mempool;
@@ -161,6 +161,7 @@ fn job(base: &Base<'_>, coinbase: &Coinbase, others: &[CheckedTransaction], id: 
         time_max: time.saturating_add(TIME_ROLL_S).min(latest).max(time),
         bits,
         target: bits.decode().expect("the retarget rule gives canonical bits"),
+        extranonce_bytes: EXTRANONCE_BYTES,
         extranonce_start: 0,
         version_mask: VERSION_ROLL_MASK,
     }

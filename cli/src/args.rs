@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    AddPeerArgs, BalanceArgs, BlockArgs, DeleteArgs, HandOverArgs, MineArgs, PutArgs,
+    AddPeerArgs, BalanceArgs, BlockArgs, DeleteArgs, HandOverArgs, MineBlocksArgs, PutArgs,
     RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, WaitArgs, WatchArgs,
 };
 
@@ -80,7 +80,7 @@ pub enum Command {
     Miners,
     /// Make the node keep a connection to a peer
     AddPeer(AddPeerArgs),
-    /// On networks mined on demand: mine blocks though nothing waits
+    /// Mine for a Stratum server; or, on networks mined on demand, blocks though nothing waits
     Mine(MineArgs),
     /// Stop the node cleanly
     Shutdown,
@@ -128,6 +128,9 @@ pub struct NodeArgs {
     /// The mining kernel [default: the fastest, measured]; `graven bench hash` lists them
     #[arg(long, env = "GRAVEN_KERNEL", value_name = "NAME")]
     pub kernel: Option<String>,
+    /// Keep each mining thread on a core of its own (Linux)
+    #[arg(long, env = "GRAVEN_PIN", value_parser = clap::builder::BoolishValueParser::new())]
+    pub pin: bool,
     /// Who receives what this node mines [default: its own wallet]
     #[arg(long, env = "GRAVEN_PAYEE", value_name = "ADDRESS")]
     pub payee: Option<String>,
@@ -155,6 +158,49 @@ pub struct PassphraseArgs {
     /// A file whose first line is the wallet's passphrase
     #[arg(long, env = "GRAVEN_PASSPHRASE_FILE", value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+}
+
+/// Mines, in one of two ways
+///
+/// `graven mine --stratum HOST:PORT --user NAME` mines for a Stratum v1 server, a Graven node's or
+/// a pool's, until it is interrupted. `graven mine [BLOCKS]` asks the node to mine blocks though
+/// nothing waits, on networks mined on demand.
+#[derive(Args, Clone, Debug)]
+pub struct MineArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub blocks: MineBlocksArgs,
+    /// Mine for the Stratum v1 server at HOST:PORT or stratum+tcp://HOST:PORT, until interrupted
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "user",
+        conflicts_with_all = ["blocks", "timeout"],
+        help_heading = "For a Stratum server"
+    )]
+    pub stratum: Option<String>,
+    /// Who mines, as the server knows it: an address at a Graven node, at a pool an account and
+    /// often .WORKER
+    #[arg(long, value_name = "NAME", requires = "stratum", help_heading = "For a Stratum server")]
+    pub user: Option<String>,
+    /// The user's password; most servers take any
+    #[arg(
+        long,
+        value_name = "X",
+        default_value = "x",
+        requires = "stratum",
+        help_heading = "For a Stratum server"
+    )]
+    pub password: String,
+    /// Mining threads [default: all cores]
+    #[arg(long, value_name = "N", requires = "stratum", help_heading = "For a Stratum server")]
+    pub threads: Option<usize>,
+    /// The mining kernel [default: the fastest, measured]; `graven bench hash` lists them
+    #[arg(long, value_name = "NAME", requires = "stratum", help_heading = "For a Stratum server")]
+    pub kernel: Option<String>,
+    /// Keep each thread on a core of its own (Linux)
+    #[arg(long, requires = "stratum", help_heading = "For a Stratum server")]
+    pub pin: bool,
 }
 
 /// Keys and coins
@@ -204,8 +250,16 @@ pub enum BenchCommand {
         /// Seconds a row
         #[arg(long, value_name = "S", default_value_t = 3.0)]
         seconds: f64,
+        /// Keep each thread on a core of its own (Linux)
+        #[arg(long)]
+        pin: bool,
         /// Draw the rates as a picture into this file (SVG)
         #[arg(long, value_name = "FILE")]
         plot: Option<PathBuf>,
     },
+}
+
+/// What the flag `--pin` means.
+pub fn pin(is_set: bool) -> miner::Pin {
+    if is_set { miner::Pin::OneCoreEach } else { miner::Pin::AnyCore }
 }

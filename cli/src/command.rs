@@ -25,7 +25,7 @@ pub use account::{BalanceArgs, SendArgs};
 pub use block::BlockArgs;
 pub use get::RetrieveArgs;
 pub use history::RetrieveAllArgs;
-pub use node::{AddPeerArgs, MineArgs};
+pub use node::{AddPeerArgs, MineBlocksArgs};
 pub use put::{DeleteArgs, HandOverArgs, PutArgs};
 pub use scan::ScanArgs;
 pub use transaction::{TransactionArgs, WaitArgs};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use age::secrecy::SecretString;
 use chain::params::{self, Network, NetworkError};
 use chain::tx::PublicKey;
-use miner::Kernel;
+use miner::{Kernel, Pin};
 use serde::Deserialize;
 
-use crate::args::{Global, NodeArgs, PassphraseArgs};
+use crate::args::{self, Global, NodeArgs, PassphraseArgs};
 use crate::folder::{self, FolderError};
 
 /// Default port of peers.
@@ -70,6 +70,8 @@ struct File {
     peers: Vec<String>,
     mine: Option<usize>,
     kernel: Option<String>,
+    #[serde(default)]
+    pin: bool,
     payee: Option<String>,
     stratum: Option<SocketAddr>,
     passphrase_file: Option<PathBuf>,
@@ -92,6 +94,8 @@ pub struct NodeConfig {
     pub threads: usize,
     /// The mining kernel; `None` = the one that is fastest when mining starts.
     pub kernel: Option<&'static Kernel>,
+    /// Which cores the mining threads run on.
+    pub pin: Pin,
     /// Who receives what is mined; `None` = the wallet.
     pub payee: Option<PublicKey>,
     /// Where miners connect to; `None` = nowhere.
@@ -129,12 +133,8 @@ impl NodeConfig {
             admin: global.admin.or(file.admin).unwrap_or_else(default_admin),
             peers: resolve(&peers)?,
             stratum: args.stratum.or(file.stratum),
-            kernel: kernel
-                .map(|name| {
-                    miner::kernel::choose(Some(&name))
-                        .map_err(|error| value("--kernel", &name, error))
-                })
-                .transpose()?,
+            kernel: kernel.as_deref().map(self::kernel).transpose()?,
+            pin: args::pin(args.pin || file.pin),
             payee: payee
                 .map(|text| text.parse().map_err(|error| value("--payee", &text, error)))
                 .transpose()?,
@@ -216,6 +216,14 @@ fn threads(mine: Option<&str>, network: &Network) -> Result<usize, ConfigError> 
             .filter(|threads| *threads <= 1024)
             .ok_or_else(|| value("--mine", text, "a number of threads from 0 to 1024")),
     }
+}
+
+/// A mining kernel that this machine can run.
+///
+/// # Errors
+/// When it cannot, or none has this name.
+pub fn kernel(name: &str) -> Result<&'static Kernel, ConfigError> {
+    miner::kernel::choose(Some(name)).map_err(|error| value("--kernel", name, error))
 }
 
 fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {

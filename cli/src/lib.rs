@@ -1,8 +1,8 @@
 //! The `graven` binary: words in, a node assembled, answers out.
 //!
-//! [`args`] is what may be typed, [`node`] the node's diagram, [`admin`] its port, [`stratum`] the
-//! miners' port, [`command`]
-//! the grammar both share, [`terminal`] what a person sees.
+//! [`args`] is what may be typed, [`node`] the node's diagram, [`admin`] and [`stratum`] its
+//! ports, [`command`] the grammar that terminal and port share, [`mine`] the miner for Stratum
+//! servers, [`terminal`] what a person sees.
 
 pub mod admin;
 pub mod args;
@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod demo;
 pub mod folder;
+pub mod mine;
 pub mod node;
 pub mod reads;
 pub mod reply;

@@ -42,6 +42,7 @@ use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
+pub(crate) use crew::signals;
 use joints::Outward;
 use stage::{LedgerStage, ReaderStage, VerifyStage};
 
@@ -113,7 +114,7 @@ pub enum NodeError {
 /// When it cannot start, or its store or one of its threads fails.
 #[expect(clippy::too_many_lines, reason = "the diagram is read from top to bottom, in one piece")]
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
-    let signals = crew::signals()?;
+    let signals = signals()?;
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 
@@ -333,22 +334,28 @@ fn start_miners(
         return Ok(None);
     }
     let kernel = config.kernel.unwrap_or_else(fastest_kernel);
-    let options = miner::SearchOptions::new(config.threads, kernel);
+    let options = miner::SearchOptions {
+        pin: config.pin,
+        ..miner::SearchOptions::new(config.threads, kernel)
+    };
     let found = move |solution| {
         // One solution a job: the queue cannot be full while the ledger lives.
         solutions.try_send(solution).ok();
     };
     let search = miner::Search::start(options, found)
         .map_err(|source| NodeError::System { what: "miners cannot be started", source })?;
+    if let Some(error) = search.unpinned() {
+        tracing::warn!(target: "node", %error, "mining threads are not pinned");
+    }
     tracing::info!(target: "node", kernel = kernel.name, threads = config.threads, "mining");
     Ok(Some(Arc::new(search)))
 }
 
 /// Measures the kernels, logs what each reached and returns the fastest.
-fn fastest_kernel() -> &'static miner::Kernel {
+pub(crate) fn fastest_kernel() -> &'static miner::Kernel {
     let trials = miner::bench::fastest();
     for miner::bench::Trial { kernel, hashes_per_second } in &trials {
-        tracing::info!(target: "node", kernel = kernel.name,
+        tracing::info!(target: "kernel", kernel = kernel.name,
             mega_hashes_per_second = format_args!("{:.2}", hashes_per_second / 1e6), "measured");
     }
     trials[0].kernel

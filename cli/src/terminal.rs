@@ -16,6 +16,7 @@ use crate::client::{Client, ClientError, Reply};
 use crate::command::{Line, RetrieveAllArgs, RetrieveArgs, ScanArgs, WatchArgs};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::demo::{self, DemoError};
+use crate::mine::{self, MineConfig, MineError};
 use crate::node::{self, NodeError};
 use crate::reply::{Code, get_bytes};
 use crate::upkeep::{self, UpkeepError};
@@ -36,6 +37,9 @@ pub enum TerminalError {
     /// The node could not run.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// Mining for a server ended.
+    #[error(transparent)]
+    Mine(#[from] MineError),
     /// Upkeep failed.
     #[error(transparent)]
     Upkeep(#[from] UpkeepError),
@@ -104,7 +108,13 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::Peers => show(request(Line::new("PEERS")), show::peers),
         Command::Miners => show(request(Line::new("MINERS")), show::miners),
         Command::AddPeer(args) => show(request(args.line()), show::fields),
-        Command::Mine(args) => show(request(args.line()), show::fields),
+        Command::Mine(args) => match &args.stratum {
+            None => show(request(args.blocks.line()), show::fields),
+            Some(server) => {
+                let style = if global.json { mine::Style::Json } else { mine::Style::Person };
+                Ok(mine::run(&MineConfig::new(server, &args)?, style)?)
+            }
+        },
         Command::Shutdown => show(request(Line::new("SHUTDOWN")), show::fields),
         Command::Wallet(command) => wallet::execute(&global, command),
         Command::VerifyChain => verify_chain(&global),

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::job::{Job, VERSION_MASK};
 use crate::kernel::{self, Kernel};
 use crate::pow::{Hash, Target};
-use crate::search::{Search, SearchOptions, now};
+use crate::search::{Pin, Search, SearchOptions, now};
 
 mod clock;
 mod fastest;
@@ -50,6 +50,9 @@ pub struct Measurement {
     pub hashes_per_second: f64,
     /// Fastest run minus slowest run, divided by the median.
     pub spread: f64,
+    /// Why the threads ran on any core although they were to be pinned.
+    #[serde(skip)]
+    pub unpinned: Option<String>,
 }
 
 /// What all rows of a report are compared with.
@@ -88,6 +91,9 @@ pub struct Report {
     /// The clock of one CPU, in cycles per second, measured between the baseline and the rows.
     #[serde(skip)]
     pub clock_hertz: f64,
+    /// Why the threads ran on any core although they were to be pinned.
+    #[serde(skip)]
+    pub unpinned: Option<String>,
 }
 
 impl Report {
@@ -109,21 +115,25 @@ pub fn run(
     kernels: &[&'static Kernel],
     thread_counts: &[usize],
     seconds_per_row: f64,
+    pin: Pin,
     progress: &mut dyn FnMut(&Row),
 ) -> Report {
     let reference = kernel::choose(Some(BASELINE_KERNEL)).expect("the sha2 row runs everywhere");
-    let baseline = measure(reference, 1, seconds_per_row).hashes_per_second;
+    let baseline = measure(reference, 1, seconds_per_row, pin).hashes_per_second;
     let clock_hertz = clock::hertz();
     let mut rows = Vec::with_capacity(kernels.len() * thread_counts.len());
+    let mut unpinned = None;
     for kernel in kernels {
         for &threads in thread_counts {
-            let row = Row::new(&measure(kernel, threads, seconds_per_row), baseline);
+            let measured = measure(kernel, threads, seconds_per_row, pin);
+            let row = Row::new(&measured, baseline);
             progress(&row);
+            unpinned = unpinned.or(measured.unpinned);
             rows.push(row);
         }
     }
     let baseline = Baseline { name: BASELINE_NAME, hashes_per_second: baseline };
-    Report { cpu: cpu_name(), baseline, rows, clock_hertz }
+    Report { cpu: cpu_name(), baseline, rows, clock_hertz, unpinned }
 }
 
 impl Row {
@@ -143,11 +153,11 @@ impl Row {
 /// # Panics
 /// When the operating system refuses a thread, or `seconds` is not a positive duration.
 #[must_use]
-pub fn measure(kernel: &'static Kernel, threads: usize, seconds: f64) -> Measurement {
+pub fn measure(kernel: &'static Kernel, threads: usize, seconds: f64, pin: Pin) -> Measurement {
     assert!(seconds > 0.0, "a measurement takes some time");
     let run_length = Duration::from_secs_f64(seconds) / RUNS;
     let (sender, solutions) = channel::bounded(1);
-    let options = SearchOptions { threads, kernel, batch: BATCH };
+    let options = SearchOptions { batch: BATCH, pin, ..SearchOptions::new(threads, kernel) };
     let search = Search::start(options, move |solution| {
         // Cannot happen; if it does, the wait below ends and the assertion there tells.
         let _ = sender.try_send(solution);
@@ -165,8 +175,9 @@ pub fn measure(kernel: &'static Kernel, threads: usize, seconds: f64) -> Measure
         pause(run_length);
         samples.push(Sample::take(&search));
     }
+    let unpinned = search.unpinned().map(ToString::to_string);
     search.stop();
-    summarise(kernel.name, threads, &samples)
+    Measurement { unpinned, ..summarise(kernel.name, threads, &samples) }
 }
 
 /// The counters at a moment.
@@ -204,6 +215,7 @@ fn summarise(kernel: &'static str, threads: usize, samples: &[Sample]) -> Measur
         seconds,
         hashes_per_second: median,
         spread: (speeds[speeds.len() - 1] - speeds[0]) / median,
+        unpinned: None,
     }
 }
 
@@ -220,6 +232,7 @@ pub(crate) fn unreachable_job() -> Job {
         time_max: 1_800_000_000,
         bits: Target::DIFFICULTY_1.encode(),
         target: Target::from_uint(U256::ZERO),
+        extranonce_bytes: 8,
         extranonce_start: 0,
         version_mask: VERSION_MASK,
     }

@@ -1,6 +1,6 @@
 //! What to mine: everything of a candidate block that a search needs, and what it finds.
 //!
-//! A job knows bytes, not blocks: the coinbase is opaque but for the eight bytes in its middle
+//! A job knows bytes, not blocks: the coinbase is opaque but for up to eight bytes in its middle
 //! that may be chosen freely, and the other transactions are a merkle branch. This is the same
 //! picture that Stratum gives to miners.
 
@@ -37,7 +37,9 @@ pub struct Job {
     pub bits: CompactTarget,
     /// The number that a solution's hash must not exceed; easier than `bits` for a share.
     pub target: Target,
-    /// The first extranonce to try; all from here to `u64::MAX` belong to this job.
+    /// How many bytes of the coinbase are the extranonce, 1 to 8.
+    pub extranonce_bytes: usize,
+    /// The first extranonce to try; all from here to [`Job::extranonce_max`] belong to this job.
     pub extranonce_start: u64,
     /// The version bits that may be tried, normally [`VERSION_MASK`].
     pub version_mask: u32,
@@ -50,7 +52,7 @@ pub struct Solution {
     pub job_id: u64,
     /// The whole version, with the bits that were rolled.
     pub version: u32,
-    /// The eight bytes within the coinbase, read as a little-endian number.
+    /// The extranonce within the coinbase, read as a little-endian number.
     pub extranonce: u64,
     /// The header's time in seconds since 1970.
     pub time: u32,
@@ -59,10 +61,19 @@ pub struct Solution {
 }
 
 impl Job {
+    /// Returns the largest extranonce that fits its bytes.
+    #[must_use]
+    pub const fn extranonce_max(&self) -> u64 {
+        debug_assert!(matches!(self.extranonce_bytes, 1..=8), "an extranonce has 1 to 8 bytes");
+        u64::MAX >> (64 - 8 * self.extranonce_bytes)
+    }
+
     /// Returns the coinbase with this extranonce: `prefix ‖ extranonce (little-endian) ‖ suffix`.
+    /// Of the extranonce its low [`Job::extranonce_bytes`] are taken.
     #[must_use]
     pub fn coinbase(&self, extranonce: u64) -> Vec<u8> {
-        [&self.coinbase_prefix[..], &extranonce.to_le_bytes(), &self.coinbase_suffix].concat()
+        let extranonce = &extranonce.to_le_bytes()[..self.extranonce_bytes];
+        [&self.coinbase_prefix[..], extranonce, &self.coinbase_suffix].concat()
     }
 
     /// Returns the merkle root with this extranonce: the coinbase's hash folded over the branch,

@@ -16,4 +16,4 @@ pub use kernel::{Hit, KERNELS, Kernel, KernelError, Scan};
 pub use pow::{
     CompactError, CompactTarget, Hash, ParseHashError, Target, Work, sha256d, sha256d_pair,
 };
-pub use search::{Search, SearchOptions};
+pub use search::{Pin, Search, SearchOptions, Until};

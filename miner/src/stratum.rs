@@ -4,6 +4,7 @@
 //! source of each is named where it matters. Everything here is text and numbers: no socket, no
 //! clock.
 
+pub mod client;
 pub mod difficulty;
 pub mod server;
 pub mod text;

@@ -41,7 +41,7 @@ struct Row {
 const WHO_MAY_NAME_WHAT: &[Row] = &[
     Row {
         names: &["mio", "TcpStream", "TcpListener", "UdpSocket", "UnixStream"],
-        only_in: &["net/src/reactor", "cli/src/client.rs"],
+        only_in: &["net/src/reactor", "cli/src/client.rs", "cli/src/mine/connection.rs"],
         instead: "give bytes to the reactor as a net::Service, or ask with cli::client",
     },
     Row {
@@ -55,6 +55,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "net/src/reactor",
             "cli/src/node",
             "cli/src/demo",
+            "cli/src/mine.rs",
             "miner/src/search",
             "miner/src/bench",
             "benches/",
@@ -81,6 +82,8 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "cli/src/admin",
             "cli/src/stratum.rs",
             "cli/src/demo",
+            "cli/src/mine.rs",
+            "cli/src/mine/connection.rs",
             "miner/src/search",
             "miner/src/bench",
         ],

@@ -114,7 +114,7 @@ impl AddPeerArgs {
 
 /// On networks mined on demand: mines blocks though nothing waits
 #[derive(Args, Clone, Debug)]
-pub struct MineArgs {
+pub struct MineBlocksArgs {
     /// How many
     #[arg(default_value_t = 1)]
     pub blocks: u32,
@@ -123,7 +123,7 @@ pub struct MineArgs {
     pub timeout: Option<u64>,
 }
 
-impl MineArgs {
+impl MineBlocksArgs {
     /// The request's words.
     pub fn line(&self) -> Line {
         Line::new(MINE.name).word(self.blocks).option("TIMEOUT", self.timeout)

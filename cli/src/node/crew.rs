@@ -107,7 +107,7 @@ impl Crew {
 ///
 /// # Errors
 /// When handlers cannot be set.
-pub(super) fn signals() -> Result<Receiver<i32>, NodeError> {
+pub(crate) fn signals() -> Result<Receiver<i32>, NodeError> {
     let fail = |source| NodeError::System { what: "signal handlers cannot be set", source };
     let impatient = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

@@ -8,13 +8,13 @@ use miner::Kernel;
 use miner::bench::{Report, Row};
 
 use super::{TerminalError, print, progress_bar};
-use crate::args::{BenchCommand, Global};
+use crate::args::{self, BenchCommand, Global};
 
 /// Longest measurement of a row, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
 
 pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), TerminalError> {
-    let BenchCommand::Hash { threads, kernel, seconds, plot } = command;
+    let BenchCommand::Hash { threads, kernel, seconds, pin, plot } = command;
     if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
         return Err(TerminalError::Usage("--seconds is above 0 and at most 3600".to_string()));
     }
@@ -36,8 +36,11 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
         bar.set_message(format!("{} x{}", row.kernel, row.threads));
         bar.inc(1);
     };
-    let report = miner::bench::run(&kernels, &counts, seconds, &mut progress);
+    let report = miner::bench::run(&kernels, &counts, seconds, args::pin(pin), &mut progress);
     bar.finish_and_clear();
+    if let Some(why) = &report.unpinned {
+        eprintln!("threads are not pinned: {why}");
+    }
     let value = serde_json::to_value(&report).expect("a report has only plain fields");
     print(global, &value, |_| show(&report))?;
     plot.map_or(Ok(()), |path| {

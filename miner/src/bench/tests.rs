@@ -6,7 +6,7 @@ const SECONDS: f64 = 0.1;
 #[test]
 fn measure_counts_what_was_done() {
     let kernel = kernel::choose(None).unwrap();
-    let measured = measure(kernel, 2, SECONDS);
+    let measured = measure(kernel, 2, SECONDS, Pin::AnyCore);
     assert_eq!((measured.kernel, measured.threads), (kernel.name, 2));
     assert!(measured.hashes > 0);
     assert!(measured.seconds >= SECONDS, "{measured:?}");
@@ -18,7 +18,7 @@ fn run_reports_a_row_for_each_kernel_and_number_of_threads() {
     let scalar = kernel::choose(Some("scalar")).unwrap();
     let sha2 = kernel::choose(Some("sha2")).unwrap();
     let mut seen = Vec::new();
-    let report = run(&[sha2, scalar], &[1, 2], SECONDS, &mut |row| {
+    let report = run(&[sha2, scalar], &[1, 2], SECONDS, Pin::OneCoreEach, &mut |row| {
         seen.push((row.kernel, row.threads));
     });
     assert_eq!(seen, [("sha2", 1), ("sha2", 2), ("scalar", 1), ("scalar", 2)]);
@@ -44,6 +44,7 @@ fn summary_is_the_median_and_its_spread() {
         seconds: 4.0,
         hashes_per_second: 200.0,
         spread: 1.5,
+        unpinned: None,
     };
     assert_eq!(summary, expected);
 }
@@ -61,6 +62,7 @@ fn report_has_the_documented_json_form() {
             spread: 0.25,
         }],
         clock_hertz: 30.0,
+        unpinned: None,
     };
     let cycles = report.cycles_per_hash(&report.rows[0]);
     assert!((cycles - 40.0).abs() < 1e-9, "4 threads of 30 Hz for 3 hashes a second: {cycles}");

@@ -70,6 +70,19 @@ fn without_branch_the_root_is_the_coinbase_hash() {
 }
 
 #[test]
+fn a_short_extranonce_is_the_low_bytes() {
+    let job = |extranonce_bytes| Job {
+        coinbase_prefix: vec![1],
+        coinbase_suffix: vec![2],
+        extranonce_bytes,
+        ..unreachable_job()
+    };
+    assert_eq!(job(1).coinbase(0x0123_4567_89ab_cdef), [1, 0xef, 2]);
+    assert_eq!(job(3).coinbase(0x0123_4567_89ab_cdef), [1, 0xef, 0xcd, 0xab, 2]);
+    assert_eq!([1, 4, 8].map(|n| job(n).extranonce_max()), [0xff, 0xffff_ffff, u64::MAX]);
+}
+
+#[test]
 fn version_mask_is_bits_13_to_28() {
     assert_eq!(VERSION_MASK, (13..=28).map(|bit| 1 << bit).sum::<u32>());
 }

@@ -39,6 +39,7 @@ pub(super) struct Roll {
     first_extranonce: Option<u64>,
     extranonce: u64,
     extranonce_step: u64,
+    extranonce_max: u64,
     /// `None` when every header was tried.
     time: Option<u32>,
     time_max: u32,
@@ -50,7 +51,11 @@ impl Roll {
     pub(super) fn new(job: &Job, part: Part) -> Self {
         debug_assert!(part.index < part.count, "part {} of {}", part.index, part.count);
         debug_assert_eq!(job.version & job.version_mask, 0, "the job sets bits that are rolled");
-        let first_extranonce = job.extranonce_start.checked_add(part.index as u64);
+        let extranonce_max = job.extranonce_max();
+        let first_extranonce = job
+            .extranonce_start
+            .checked_add(part.index as u64)
+            .filter(|first| *first <= extranonce_max);
         let has_headers = first_extranonce.is_some() && job.time <= job.time_max;
         Self {
             job_id: job.id,
@@ -60,6 +65,7 @@ impl Roll {
             first_extranonce,
             extranonce: first_extranonce.unwrap_or(u64::MAX),
             extranonce_step: part.count as u64,
+            extranonce_max,
             time: has_headers.then_some(job.time),
             time_max: job.time_max,
             nonce: 0,
@@ -115,8 +121,8 @@ impl Roll {
 
     fn roll_extranonce(&mut self) {
         match self.extranonce.checked_add(self.extranonce_step) {
-            Some(next) => self.extranonce = next,
-            None => self.roll_time(),
+            Some(next) if next <= self.extranonce_max => self.extranonce = next,
+            _ => self.roll_time(),
         }
     }
 
@@ -171,16 +177,23 @@ mod tests {
         }
     }
 
+    fn with_extranonce_bytes(job: Job, extranonce_bytes: usize) -> Job {
+        let shortened = Job { extranonce_bytes, ..job };
+        let extranonce_start = shortened.extranonce_start & shortened.extranonce_max();
+        Job { extranonce_start, ..shortened }
+    }
+
     proptest! {
         #[test]
         fn threads_cover_every_header_once(
             threads in 1_usize..6,
             extranonces in 1_u64..8,
+            extranonce_bytes in 1_usize..=8,
             times in 1_u32..4,
             mask in prop::sample::select(vec![0, 1 << 13, 0x6000, 0x1000_2000, 0x0007_e000]),
             count in prop::sample::select(vec![1 << 30, 0x3fff_ffff, 0xffff_fffe, u32::MAX]),
         ) {
-            let job = small_job(extranonces, times, mask);
+            let job = with_extranonce_bytes(small_job(extranonces, times, mask), extranonce_bytes);
             let mut all = BTreeMap::new();
             for index in 0..threads {
                 for (prefix, nonces) in walk(&job, Part { index, count: threads }, count) {
@@ -190,7 +203,8 @@ mod tests {
             }
             let prefixes = (u64::from(times) * extranonces) << mask.count_ones();
             prop_assert_eq!(all.len() as u64, prefixes);
-            for (time, _, version) in all.into_keys() {
+            for (time, extranonce, version) in all.into_keys() {
+                prop_assert!((job.extranonce_start..=job.extranonce_max()).contains(&extranonce));
                 prop_assert_eq!(version & !mask, job.version);
                 prop_assert!((job.time..=job.time_max).contains(&time));
             }

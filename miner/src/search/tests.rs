@@ -93,6 +93,71 @@ fn solution_found_after_rolling_meets_the_target() {
 }
 
 #[test]
+fn until_replaced_every_find_is_reported_once() {
+    /// Hits at every third nonce.
+    fn thirds(scan: &Scan, first: u32, count: u32) -> Option<Hit> {
+        let nonce = first.next_multiple_of(3);
+        (nonce - first < count).then_some(Hit { version: scan.versions[0].number, nonce })
+    }
+    static THIRDS: Kernel = Kernel { name: "thirds", lanes: 1, available: || true, scan: thirds };
+
+    let (sender, solutions) = channel::bounded(1024);
+    let options = SearchOptions { until: Until::Replaced, ..SearchOptions::new(2, &THIRDS) };
+    let search = Search::start(options, move |solution: Solution| {
+        sender.send((solution.extranonce, solution.nonce)).ok(); // the test has seen enough
+    });
+    let search = search.unwrap();
+    search.set_job(Some(Arc::new(unreachable_job())));
+    let mut next = [0, 0];
+    while next.iter().any(|&nonce| nonce < 3000) {
+        let (extranonce, nonce) = solutions.recv_timeout(PATIENCE).unwrap();
+        let next = &mut next[usize::try_from(extranonce).unwrap()];
+        assert_eq!(nonce, *next, "thread {extranonce}");
+        *next += 3;
+    }
+    search.set_job(None);
+    drop(solutions);
+}
+
+#[test]
+fn until_replaced_solutions_meet_the_target_and_the_next_job_is_taken() {
+    let (sender, solutions) = channel::bounded(1024);
+    let kernel = kernel::choose(None).unwrap();
+    let options = SearchOptions { until: Until::Replaced, ..SearchOptions::new(2, kernel) };
+    let search = Search::start(options, move |solution| {
+        sender.try_send(solution).ok(); // more come than are looked at
+    })
+    .unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for job in [easy_job(1, 10), easy_job(2, 10)] {
+        search.set_job(Some(Arc::clone(&job)));
+        for _ in 0..20 {
+            let of_job = |solution: &Solution| solution.job_id == job.id;
+            let solution = solutions.iter().find(of_job).unwrap();
+            assert!(job.target.is_met_by(&sha256d(&job.header(&solution))), "{solution:?}");
+            assert!(seen.insert(solution), "{solution:?} was reported twice");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pinned_workers_run_on_one_core_each() {
+    use rustix::thread::sched_getaffinity;
+
+    let (sender, cores) = channel::bounded(1);
+    let kernel = kernel::choose(None).unwrap();
+    let options = SearchOptions { pin: Pin::OneCoreEach, ..SearchOptions::new(1, kernel) };
+    let search = Search::start(options, move |_| {
+        sender.send(sched_getaffinity(None).unwrap().count()).unwrap();
+    });
+    let search = search.unwrap();
+    assert!(search.unpinned().is_none(), "{:?}", search.unpinned());
+    search.set_job(Some(easy_job(1, 1)));
+    assert_eq!(cores.recv_timeout(PATIENCE), Ok(1));
+}
+
+#[test]
 fn the_same_job_set_again_is_searched_again() {
     let (search, solutions) = start(1);
     let job = easy_job(5, 4);

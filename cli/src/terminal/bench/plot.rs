@@ -85,6 +85,7 @@ mod tests {
             baseline: Baseline { name: "sha2-midstate", hashes_per_second: 1e6 },
             rows: vec![row("wide", 1, 9e6), row("wide", 2, 17.5e6), row("scalar", 1, 1e6)],
             clock_hertz: 1e9,
+            unpinned: None,
         };
         let picture = svg(&report);
         assert!(picture.starts_with("<svg"), "{picture}");

@@ -35,6 +35,7 @@ fn vector_job() -> Arc<Job> {
         bits,
         target: bits.decode().unwrap(),
         extranonce_start: 0,
+        extranonce_bytes: 8,
         version_mask: MASK,
     })
 }
