@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench;
 use crate::command::{
     AddPeerArgs, BalanceArgs, BlockArgs, DeleteArgs, HandOverArgs, MineBlocksArgs, PutArgs,
     RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, WaitArgs, WatchArgs,
@@ -239,6 +240,8 @@ pub enum WalletCommand {
 /// What to measure
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// Reads a second at a node of its own, and how long each takes, while it mines and while not
+    Get(bench::GetArgs),
     /// Hashes a second, by mining kernel and number of threads
     Hash {
         /// Measure with so many threads [default: 1, 2, 4 .. up to all cores]

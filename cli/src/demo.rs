@@ -2,16 +2,12 @@
 
 mod steps;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use crate::client::{Client, ClientError};
-use crate::folder;
+use crate::child::{ChildError, ChildNode, ChildSetup};
+use crate::client::ClientError;
 use crate::terminal::POLL;
 
 /// How long anything in the demo may take.
@@ -28,6 +24,9 @@ pub enum DemoError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A node cannot be started.
+    #[error(transparent)]
+    Child(#[from] ChildError),
     /// A node could not be asked, or said no.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -51,88 +50,21 @@ pub fn run() -> Result<(), DemoError> {
     result
 }
 
-/// A node of the demo, as a process of its own. Killed when dropped.
-struct DemoNode {
+/// Starts a node of the demo.
+fn start(
     name: &'static str,
-    data: PathBuf,
-    process: Child,
-    peers: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl DemoNode {
-    /// Starts a node and waits until it is ready.
-    fn start(
-        name: &'static str,
-        temp: &Path,
-        at: Option<SocketAddr>,
-        peers: &[SocketAddr],
-    ) -> Result<DemoNode, DemoError> {
+    temp: &Path,
+    listen: Option<SocketAddr>,
+    peers: &[SocketAddr],
+) -> Result<ChildNode, DemoError> {
+    Ok(ChildNode::start(&ChildSetup {
+        data: temp.join(name),
+        network: "dev".to_string(),
         // One miner, so that what the demo tells does not hang on a race between two.
-        let mine = if peers.is_empty() { "--mine=1" } else { "--mine=0" };
-        let data = temp.join(name);
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let program = std::env::current_exe()
-            .map_err(|source| DemoError::System { what: "where this program is", source })?;
-        let mut command = Command::new(program);
-        command.args(["node", "--network", "dev", mine, "--data"]).arg(&data).args([
-            "--listen",
-            &at.unwrap_or(any).to_string(),
-            "--admin",
-            &any.to_string(),
-        ]);
-        for peer in peers {
-            command.args(["--peer", &peer.to_string()]);
-        }
-        // Settings of the person who runs the demo must not reach its nodes.
-        for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("GRAVEN_") {
-                command.env_remove(variable);
-            }
-        }
-        let mut process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|source| DemoError::System { what: "cannot start a node", source })?;
-        let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
-        let mut address = |what: &str| {
-            let line = lines.next()?.ok()?;
-            line.strip_prefix(what)?.parse().ok()
-        };
-        let addresses = address("listening peers=").zip(address("listening admin="));
-        let Some((peers, admin)) = addresses else {
-            process.kill().ok();
-            process.wait().ok();
-            return Err(DemoError::Differs(format!("node {name} did not become ready")));
-        };
-        Ok(DemoNode { name, data, process, peers, admin })
-    }
-
-    fn client(&self) -> Result<Client, DemoError> {
-        let client = Client::connect(self.admin, folder::read_cookie(&self.data))?;
-        client.set_timeout(Some(PATIENCE))?;
-        Ok(client)
-    }
-
-    fn ask(&self, line: &str) -> Result<Value, DemoError> {
-        Ok(self.client()?.ask(line)?)
-    }
-
-    /// Ends it with SIGKILL: no good-bye, nothing flushed.
-    fn kill(mut self) -> SocketAddr {
-        self.process.kill().ok();
-        self.process.wait().ok();
-        self.peers
-    }
-}
-
-impl Drop for DemoNode {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+        threads: usize::from(peers.is_empty()),
+        listen,
+        peers: peers.to_vec(),
+    })?)
 }
 
 /// Looks again and again until `found` gives something.

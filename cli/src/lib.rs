@@ -6,6 +6,8 @@
 
 pub mod admin;
 pub mod args;
+pub mod bench;
+pub mod child;
 pub mod client;
 pub mod command;
 pub mod config;

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::args::{Cli, Command, Global};
+use crate::bench::BenchError;
 use crate::client::{Client, ClientError, Reply};
 use crate::command::{Line, RetrieveAllArgs, RetrieveArgs, ScanArgs, WatchArgs};
 use crate::config::{self, ConfigError, NodeConfig};
@@ -49,6 +50,9 @@ pub enum TerminalError {
     /// The demo did not go as it should.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// A measurement was not possible.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// The kernel is unknown.
     #[error(transparent)]
     Kernel(#[from] miner::KernelError),
@@ -73,6 +77,7 @@ impl TerminalError {
             TerminalError::Client(ClientError::Config(_))
             | TerminalError::Config(_)
             | TerminalError::Kernel(_)
+            | TerminalError::Bench(BenchError::Usage(_))
             | TerminalError::Usage(_) => Code::Usage.exit(),
             _ => 1,
         }

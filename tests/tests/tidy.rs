@@ -55,6 +55,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "net/src/reactor",
             "cli/src/node",
             "cli/src/demo",
+            "cli/src/bench.rs",
             "cli/src/mine.rs",
             "miner/src/search",
             "miner/src/bench",

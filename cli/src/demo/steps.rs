@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{DemoError, DemoNode, wait_for};
+use super::{ChildNode, DemoError, start, wait_for};
 use crate::client::ClientError;
 use crate::client::Reply;
 use crate::reply::Code;
@@ -12,9 +12,9 @@ use crate::reply::Code;
 pub(super) fn play(temp: &Path) -> Result<(), DemoError> {
     println!("Starting three nodes on this machine, each with a chain of its own on disk.");
     println!("Ada mines; bob and cyd check everything themselves.");
-    let ada = DemoNode::start("ada", temp, None, &[])?;
-    let bob = DemoNode::start("bob", temp, None, &[ada.peers])?;
-    let cyd = DemoNode::start("cyd", temp, None, &[ada.peers, bob.peers])?;
+    let ada = start("ada", temp, None, &[])?;
+    let bob = start("bob", temp, None, &[ada.peers])?;
+    let cyd = start("cyd", temp, None, &[ada.peers, bob.peers])?;
     for node in [&ada, &bob, &cyd] {
         println!("  {}: peers {}, admin {}", node.name, node.peers, node.admin);
     }
@@ -34,12 +34,12 @@ pub(super) fn play(temp: &Path) -> Result<(), DemoError> {
     put(&ada, "greeting", "written while cyd was dead")?;
     put(&bob, "farewell", "see you")?;
     println!("Starting cyd again on the same folder.");
-    let cyd = DemoNode::start("cyd", temp, Some(at), &[ada.peers, bob.peers])?;
+    let cyd = start("cyd", temp, Some(at), &[ada.peers, bob.peers])?;
     agree(&[&ada, &bob, &cyd])
 }
 
 /// Shows pending, included and confirmed as events.
-fn life_of_a_put(node: &DemoNode) -> Result<(), DemoError> {
+fn life_of_a_put(node: &ChildNode) -> Result<(), DemoError> {
     println!("Putting greeting = \"hello world\" at {}, and watching it:", node.name);
     let mut watcher = node.client()?;
     watcher.ask("WATCH greeting CONFIRMATIONS 2")?;
@@ -65,7 +65,7 @@ fn life_of_a_put(node: &DemoNode) -> Result<(), DemoError> {
 }
 
 /// Puts again at another node and reads the result at all.
-fn read_everywhere(writer: &DemoNode, nodes: &[&DemoNode]) -> Result<(), DemoError> {
+fn read_everywhere(writer: &ChildNode, nodes: &[&ChildNode]) -> Result<(), DemoError> {
     println!("Putting greeting again, at {}.", writer.name);
     put(writer, "greeting", "hello from bob")?;
     for node in nodes {
@@ -80,7 +80,7 @@ fn read_everywhere(writer: &DemoNode, nodes: &[&DemoNode]) -> Result<(), DemoErr
 }
 
 /// Two writers expect the same version: one succeeds, the other is told why not.
-fn conflict(one: &DemoNode, other: &DemoNode) -> Result<(), DemoError> {
+fn conflict(one: &ChildNode, other: &ChildNode) -> Result<(), DemoError> {
     println!("A conflict: {} and {} both write on top of version 2.", one.name, other.name);
     let writers = [one, other].map(|node| {
         let client = node.client();
@@ -112,7 +112,7 @@ fn conflict(one: &DemoNode, other: &DemoNode) -> Result<(), DemoError> {
 }
 
 /// All nodes come to the same tip and the same history.
-fn agree(nodes: &[&DemoNode]) -> Result<(), DemoError> {
+fn agree(nodes: &[&ChildNode]) -> Result<(), DemoError> {
     let tip = wait_for("agreement on a tip", || {
         let statuses: Vec<Value> =
             nodes.iter().map(|node| node.ask("STATUS")).collect::<Result<_, _>>()?;
@@ -136,7 +136,7 @@ fn agree(nodes: &[&DemoNode]) -> Result<(), DemoError> {
     check(*last == "written while cyd was dead", || format!("version 4 is {last}"))
 }
 
-fn put(node: &DemoNode, key: &str, value: &str) -> Result<(), DemoError> {
+fn put(node: &ChildNode, key: &str, value: &str) -> Result<(), DemoError> {
     let answer = node.ask(&format!("PUT {key} '{value}' WAIT 1"))?;
     println!("  {}: {key} confirmed as version {}", node.name, answer["version"]);
     Ok(())

@@ -9,12 +9,18 @@ use miner::bench::{Report, Row};
 
 use super::{TerminalError, print, progress_bar};
 use crate::args::{self, BenchCommand, Global};
+use crate::bench::GetArgs;
 
 /// Longest measurement of a row, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
 
 pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), TerminalError> {
-    let BenchCommand::Hash { threads, kernel, seconds, pin, plot } = command;
+    let (threads, kernel, seconds, pin, plot) = match command {
+        BenchCommand::Get(args) => return get(global, &args),
+        BenchCommand::Hash { threads, kernel, seconds, pin, plot } => {
+            (threads, kernel, seconds, pin, plot)
+        }
+    };
     if !(seconds > 0.0 && seconds <= MAX_SECONDS) {
         return Err(TerminalError::Usage("--seconds is above 0 and at most 3600".to_string()));
     }
@@ -46,6 +52,36 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
     plot.map_or(Ok(()), |path| {
         std::fs::write(&path, plot::svg(&report))
             .map_err(|source| TerminalError::Io { path, source })
+    })
+}
+
+fn get(global: &Global, args: &GetArgs) -> Result<(), TerminalError> {
+    let bar = progress_bar("reading");
+    bar.set_length(2);
+    let report = crate::bench::get(args, &mut |what| {
+        bar.set_message(what);
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+    let value = serde_json::to_value(report?).expect("a report has only plain fields");
+    print(global, &value, |value| {
+        let mut table = Table::new();
+        table
+            .load_style(NOTHING)
+            .set_header(["mining", "MH/s", "gets/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]);
+        for row in value["rows"].as_array().into_iter().flatten() {
+            let number = |name: &str| row[name].as_f64().unwrap_or_default();
+            table.add_row([
+                format!("{} threads", row["mining_threads"]),
+                format!("{:.2}", number("hashes_per_second") / 1e6),
+                format!("{:.0}", number("gets_per_second")),
+                format!("{:.3}", number("p50_ms")),
+                format!("{:.3}", number("p99_ms")),
+                format!("{:.3}", number("p999_ms")),
+                format!("{:.3}", number("max_ms")),
+            ]);
+        }
+        table.to_string()
     })
 }
 
