@@ -81,7 +81,7 @@ pub enum Command {
     Miners,
     /// Make the node keep a connection to a peer
     AddPeer(AddPeerArgs),
-    /// Mine for a Stratum server; or, on networks mined on demand, blocks though nothing waits
+    /// Mine for a Stratum server, or blocks on demand
     Mine(MineArgs),
     /// Stop the node cleanly
     Shutdown,

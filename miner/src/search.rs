@@ -80,8 +80,9 @@ impl Search {
     /// Starts the threads `miner-0`, `miner-1` and so on, idle until [`Search::set_job`].
     ///
     /// `on_solution` runs on the worker that found the solution; with [`Until::Solved`] at most
-    /// once for each call of `set_job`. It may call `set_job`; it must not own the search, whose end would then have
-    /// to wait for itself. A solution may arrive just after its job was replaced.
+    /// once for each call of `set_job`. It may call `set_job`; it must not own the search, whose
+    /// end would then have to wait for itself. A solution may arrive just after its job was
+    /// replaced.
     ///
     /// # Errors
     /// When the operating system refuses a thread; those already started are stopped.

@@ -21,8 +21,17 @@ use tests::node::{Client, Node, Setup, graven};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
 /// Pages with a test below.
-const PAGES: [&str; 8] =
-    ["admin-port", "bench", "history-scan", "node", "put-get", "upkeep", "wallet", "watch-wait"];
+const PAGES: [&str; 9] = [
+    "admin-port",
+    "bench",
+    "history-scan",
+    "mine",
+    "node",
+    "put-get",
+    "upkeep",
+    "wallet",
+    "watch-wait",
+];
 
 #[test]
 fn admin_port_page_is_true() {
@@ -37,6 +46,11 @@ fn bench_page_is_true() {
 #[test]
 fn history_scan_page_is_true() {
     run_page("history-scan");
+}
+
+#[test]
+fn mine_page_is_true() {
+    run_page("mine");
 }
 
 #[test]

@@ -6,5 +6,6 @@ mod stratum {
     mod crowds;
     mod dialogues;
     mod mistakes;
+    mod own_miner;
     mod rig;
 }

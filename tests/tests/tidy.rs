@@ -82,6 +82,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "cli/src/node",
             "cli/src/admin",
             "cli/src/stratum.rs",
+            "cli/src/bench.rs",
             "cli/src/demo",
             "cli/src/mine.rs",
             "cli/src/mine/connection.rs",

@@ -9,6 +9,7 @@
 //! `mining.authorize` and `mining.extranonce.subscribe`; then jobs and shares. Only the answers to
 //! subscribe and authorize matter, all others may be anything or never come.
 
+mod link;
 mod message;
 mod port;
 #[cfg(test)]
@@ -17,14 +18,15 @@ mod properties;
 mod tests;
 mod work;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::job::Solution;
-use message::{Call, Extranonce, Message, Notify};
-use work::{Ticket, Work};
+use link::{Asked, Link};
+use message::{Call, Message};
+use work::Work;
 
 pub use message::MAX_LINE;
 pub use port::{Event, Failure, Input, Output, Refusal, Verdict};
@@ -37,12 +39,12 @@ const BEGINNING_LIMIT: Duration = Duration::from_secs(30);
 const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 /// A share that was not answered for so long is lost.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// Most shares without an answer; further ones are not sent.
-const MAX_UNANSWERED: usize = 256;
+/// Most shares without an answer; further ones are not sent. Pools set a difficulty that a miner
+/// meets a few times a minute; where shares come faster than answers, those that queued would be
+/// stale when they are looked at.
+const MAX_UNANSWERED: usize = 16;
 /// Jobs whose shares are still sent: the newest of those that the server has not ended.
 const MAX_TICKETS: usize = 8;
-/// The difficulty until the server sets one.
-const FIRST_DIFFICULTY: f64 = 1.0;
 
 /// Where to mine, and as whom.
 #[derive(Clone, Debug)]
@@ -67,37 +69,6 @@ pub struct Session {
     /// Of the newest job.
     serial: u64,
     outbox: VecDeque<Output>,
-}
-
-/// What belongs to one connection.
-#[derive(Debug)]
-struct Link {
-    since: Duration,
-    heard: Duration,
-    last_request: u64,
-    asked: BTreeMap<u64, Asked>,
-    is_authorised: bool,
-    /// For the next job.
-    extranonce: Option<Extranonce>,
-    /// For the next job.
-    difficulty: f64,
-    /// `None` when versions are not rolled.
-    version_mask: Option<u32>,
-    /// The newest job as the server told it, and what was set at that time.
-    notified: Option<(Notify, Option<Extranonce>, f64)>,
-    /// What is being mined, and its serial.
-    current: Option<(u64, Work)>,
-    tickets: VecDeque<Ticket>,
-}
-
-/// What a request was that has no answer yet.
-#[derive(Debug)]
-enum Asked {
-    Configure,
-    Subscribe,
-    Authorise,
-    Anything,
-    Share { serial: u64, sent: Duration },
 }
 
 impl Session {
@@ -364,37 +335,6 @@ impl Session {
         if link.current.take_if(|(current, _)| *current == serial).is_some() {
             self.outbox.extend([Output::Event(Event::JobGone), Output::Mine(None)]);
         }
-    }
-}
-
-impl Link {
-    fn new(now: Duration) -> Self {
-        Self {
-            since: now,
-            heard: now,
-            last_request: 0,
-            asked: BTreeMap::new(),
-            is_authorised: false,
-            extranonce: None,
-            difficulty: FIRST_DIFFICULTY,
-            version_mask: None,
-            notified: None,
-            current: None,
-            tickets: VecDeque::new(),
-        }
-    }
-
-    /// A request, whose answer is awaited.
-    #[expect(clippy::needless_pass_by_value, reason = "the parameters become part of the line")]
-    fn ask(&mut self, asked: Asked, method: &str, params: Value) -> Output {
-        self.last_request += 1;
-        self.asked.insert(self.last_request, asked);
-        let line = json!({"id": self.last_request, "method": method, "params": params});
-        Output::Send(line.to_string())
-    }
-
-    fn unanswered(&self) -> usize {
-        self.asked.values().filter(|asked| matches!(asked, Asked::Share { .. })).count()
     }
 }
 

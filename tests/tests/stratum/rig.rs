@@ -16,8 +16,13 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
 /// A node that only others mine for, on a network whose blocks are easy and always wanted.
 pub(super) fn start(folder: &Path) -> Node {
+    start_at(folder, BITS)
+}
+
+/// The same with blocks as hard as this.
+pub(super) fn start_at(folder: &Path, start_bits: CompactTarget) -> Node {
     let name = "rigs".to_string();
-    let network = Network { name, mining: Mining::Continuous, start_bits: BITS, ..Network::dev() };
+    let network = Network { name, mining: Mining::Continuous, start_bits, ..Network::dev() };
     let path = folder.join("rigs.toml");
     std::fs::write(&path, network.to_toml()).unwrap();
     let network = path.display().to_string();

@@ -4,14 +4,12 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tests::node::{PATIENCE, graven, now, wait_until};
+use tests::miner::Miner;
+use tests::node::{PATIENCE, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
@@ -46,19 +44,7 @@ impl Pool {
 
     /// Starts a miner for this pool.
     pub(crate) fn start_miner(&self) -> Miner {
-        let events = self.folder.path().join("events");
-        let out = std::fs::File::create(&events).expect("the test's folder can be written");
-        let log = std::fs::File::create(events.with_extension("log"))
-            .expect("the test's folder can be written");
-        let process = graven(PROGRAM.as_ref())
-            .args(["mine", "--json", "--user", "me.rig", "--kernel", "sha2", "--threads", "2"])
-            .args(["--stratum", &self.address.to_string()])
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(log)
-            .spawn()
-            .expect("the binary under test starts");
-        Miner { process, events }
+        Miner::start(PROGRAM, &self.folder.path().join("events"), self.address, "me.rig")
     }
 
     /// Waits for a miner's connection.
@@ -293,66 +279,4 @@ impl Connection {
 
 fn twice(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(bytes)).into()
-}
-
-/// A miner's process, killed when dropped.
-pub(crate) struct Miner {
-    process: Child,
-    events: PathBuf,
-}
-
-impl Miner {
-    /// What it has told on standard output so far.
-    pub(crate) fn events(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(&self.events).expect("the file is there");
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect()
-    }
-
-    /// Waits until it has told so many events that are like this.
-    pub(crate) fn wait_for(&self, what: &str, count: usize, is_like: impl Fn(&Value) -> bool) {
-        wait_until(what, || self.events().iter().filter(|event| is_like(event)).count() >= count);
-    }
-
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        let mut ended = None;
-        wait_until("the miner ending", || {
-            ended = self.process.try_wait().expect("it is our child");
-            ended.is_some()
-        });
-        ended.expect("waited for")
-    }
-
-    /// Ends it with SIGTERM, which must be soon and clean. Returns its last words.
-    pub(crate) fn terminate(mut self) -> Value {
-        let started = now();
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM cannot be sent");
-        let status = self.wait();
-        let took = started.elapsed();
-        assert_eq!(status.code(), Some(0), "{}", self.log());
-        assert!(took < Duration::from_secs(5), "{took:?}");
-        let last = self.events().pop().expect("it has said something");
-        assert_eq!(last["event"], "stopped", "{last}");
-        last
-    }
-
-    /// What it has said on standard error.
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.events.with_extension("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Miner {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-        if std::thread::panicking() {
-            let events = std::fs::read_to_string(&self.events).unwrap_or_default();
-            let lines: Vec<&str> = events.lines().collect();
-            let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-            eprintln!("events of the miner:\n{tail}\nits log:\n{}", self.log());
-        }
-    }
 }
