@@ -6,6 +6,7 @@ mod stratum_client {
 
 use serde_json::{Value, json};
 use stratum_client::pool::{Job, Pool};
+use tests::node::wait_until;
 
 /// The bits that BIP 320 gives to miners.
 const MASK: u32 = 0x1fff_e000;
@@ -88,13 +89,11 @@ fn a_miner_whose_job_is_stale_rests_until_the_next() {
     miner.wait_for("the job being gone", 1, |event| {
         event["event"] == "job" && event["job"].is_null()
     });
-    let of_status = |event: &Value| event["hashes"].as_u64();
-    miner.wait_for("nothing being tried", 1, |event| {
+    wait_until("nothing being tried", || {
         let events = miner.events();
-        let at = events.iter().position(|other| other == event);
-        let earlier = at.map_or(&[][..], |at| &events[..at]);
-        let before = earlier.iter().rev().find(|event| event["event"] == "status");
-        event["event"] == "status" && before.is_some_and(|b| of_status(b) == of_status(event))
+        let mut tried = events.iter().filter(|event| is("status")(event)).map(|e| &e["hashes"]);
+        let last = tried.next_back();
+        last.is_some() && last == tried.next_back()
     });
     connection.ping();
     connection.notify(&Job::new("2", 2));
