@@ -99,11 +99,21 @@ pub struct Ledger<S> {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Takes one input.
+    /// Takes one input and commits.
     ///
     /// # Errors
     /// When the store fails; the ledger must then be dropped.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
+        self.take(now, input)?;
+        self.commit(now)
+    }
+
+    /// Takes one input. Several can share a [`Ledger::commit`]; what they make the ledger say may
+    /// be taken from [`Ledger::poll`] only after it.
+    ///
+    /// # Errors
+    /// When the store fails; the ledger must then be dropped.
+    pub fn take(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         match input {
             Input::Headers { from, headers } => self.headers(now, from, &headers)?,
             Input::Block { from, block } => self.block(now, from, block)?,
@@ -118,6 +128,15 @@ impl<S: Store> Ledger<S> {
             Input::Mined(mined) => self.mined(now, &mined)?,
             Input::Tick => {}
         }
+        Ok(())
+    }
+
+    /// Brings what was taken to disk, and gives miners a new job if one is due.
+    ///
+    /// # Errors
+    /// When the store fails; the ledger must then be dropped.
+    pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
+        self.store.commit()?;
         self.say_pool_size();
         self.refresh_job(now)
     }

@@ -173,7 +173,8 @@ pub trait Archive: View {
     }
 }
 
-/// What the ledger writes. One owner; every method is all or nothing.
+/// What the ledger writes. One owner, who sees at once what it has written; everybody else sees it
+/// after [`Store::commit`], all or nothing.
 pub trait Store: Archive + Send {
     /// Every stored block but genesis, in the order in which they arrived.
     ///
@@ -197,14 +198,13 @@ pub trait Store: Archive + Send {
     /// When the store fails.
     fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
 
-    /// Keeps a block body, on stable storage.
+    /// Keeps a block body.
     ///
     /// # Errors
     /// When the store fails.
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
 
-    /// Makes a stored block the new tip: writes chain row, undo, state rows and outcomes in one
-    /// transaction.
+    /// Makes a stored block the new tip: writes chain row, undo, state rows and outcomes.
     ///
     /// # Errors
     /// When the store fails.
@@ -220,6 +220,14 @@ pub trait Store: Archive + Send {
     /// # Errors
     /// When the store fails.
     fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
+
+    /// Brings the bodies kept since the last commit to stable storage, then makes all that was
+    /// written since visible, in one transaction. A crash before it leaves the state of the last
+    /// commit, and at most more bodies.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn commit(&mut self) -> Result<(), StoreError>;
 
     /// Remembers that executing a stored block fails.
     ///

@@ -13,6 +13,9 @@ use crate::store::{Store, StoreError, StoredBlock};
 use crate::tree::HeaderTree;
 use crate::verify::Verifier;
 
+/// Blocks that are indexed in one commit. More would save no time worth having.
+const BLOCKS_A_COMMIT: u64 = 256;
+
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -150,9 +153,13 @@ impl<S: Store> Ledger<S> {
             self.activate(None)?;
             self.outbox.clear(); // nobody listens yet, and the start says where all stands
             blocks += 1;
+            if blocks % BLOCKS_A_COMMIT == 0 {
+                self.store.commit()?;
+            }
             let height = self.tree.point(self.tree.tip()).height;
             progress(Progress { blocks, share: self.store.indexed_share(), height });
         }
+        self.store.commit()?;
         let rest = detached.into_values().flatten();
         self.loose = rest.map(|(_, block)| (block.hash, block.invalid)).collect();
         Ok(())

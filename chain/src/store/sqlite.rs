@@ -1,13 +1,15 @@
 //! The store on disk: the block log and its SQLite index.
 //!
-//! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
-//! corrupt it, and the log, which is synced first, brings them back at the next start.
+//! What the ledger writes between two commits is one SQLite transaction, begun by the first write;
+//! the log is synced before it is committed. `synchronous = NORMAL` is enough: a power cut may
+//! roll the index back by some commits, never corrupt it, and the log brings them back at the next
+//! start.
 
 use std::path::{Path, PathBuf};
 
 use miner::Hash;
 use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::log::{Location, Next};
 use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo};
@@ -38,6 +40,8 @@ pub struct SqliteStore {
     archive: SqliteArchive,
     pending: RecordLog,
     indexed_end: u64,
+    /// Whether a transaction is open.
+    is_writing: bool,
     /// The record last given out by `next_unindexed`.
     unindexed: Option<Location>,
     genesis: Hash,
@@ -288,15 +292,17 @@ impl SqliteStore {
             archive,
             pending,
             indexed_end: RecordLog::start(),
+            is_writing: false,
             unindexed: None,
             genesis,
         };
         if store.archive.meta("genesis")?.is_none() {
-            store.transaction(|tx| {
-                put_meta(tx, "genesis", &genesis.0)?;
-                put_meta(tx, "log_end", &RecordLog::start().to_le_bytes())?;
-                connect_rows(tx, genesis_block, 0, genesis_delta)
+            store.write(|index| {
+                put_meta(index, "genesis", &genesis.0)?;
+                put_meta(index, "log_end", &RecordLog::start().to_le_bytes())?;
+                connect_rows(index, genesis_block, 0, genesis_delta)
             })?;
+            store.commit()?;
         }
         store.archive.check_genesis(&genesis)?;
         store.indexed_end = store.read_log_end()?;
@@ -335,35 +341,32 @@ impl SqliteStore {
             .ok_or_else(|| self.archive.inconsistent("no log_end is recorded"))
     }
 
-    fn transaction<T>(
+    /// Writes within the open transaction, or opens one.
+    fn write<T>(
         &mut self,
-        write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let path = &self.archive.path;
-        let run = |connection: &mut Connection| {
-            let tx =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let result = write(&tx)?;
-            tx.commit()?;
-            Ok(result)
-        };
-        run(&mut self.archive.connection)
-            .map_err(|error: rusqlite::Error| index_error(path, &error))
+        if !self.is_writing {
+            self.archive.run("BEGIN IMMEDIATE")?;
+            self.is_writing = true;
+        }
+        write(&self.archive.connection).map_err(|error| self.archive.error(&error))
     }
 
     fn index(&mut self, block: &CheckedBlock, location: Location) -> Result<(), StoreError> {
-        self.transaction(|tx| {
-            tx.prepare_cached(
-                "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
+        self.write(|index| {
+            index
+                .prepare_cached(
+                    "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (hash) DO NOTHING",
-            )?
-            .execute(params![
-                &block.hash().0[..],
-                &block.header().encode()[..],
-                location.offset.cast_signed(),
-                location.length,
-            ])?;
-            put_meta(tx, "log_end", &location.end().to_le_bytes())
+                )?
+                .execute(params![
+                    &block.hash().0[..],
+                    &block.header().encode()[..],
+                    location.offset.cast_signed(),
+                    location.length,
+                ])?;
+            put_meta(index, "log_end", &location.end().to_le_bytes())
         })?;
         self.indexed_end = location.end();
         Ok(())
@@ -450,8 +453,6 @@ impl Store for SqliteStore {
 
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let location = self.archive.log.append(block.bytes())?;
-        // The index must never know of a block that a power cut could take away.
-        self.archive.log.sync()?;
         self.index(block, location)
     }
 
@@ -461,29 +462,40 @@ impl Store for SqliteStore {
         height: u32,
         delta: &Delta,
     ) -> Result<(), StoreError> {
-        self.transaction(|tx| connect_rows(tx, block, height, delta))
+        self.write(|index| connect_rows(index, block, height, delta))
     }
 
     fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let tip = self.archive.tip()?;
         assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
         let undo = self.archive.undo(tip.height)?;
-        self.transaction(|tx| {
+        self.write(|index| {
             for (key, before) in &undo {
-                write_row(tx, key, before.as_deref())?;
+                write_row(index, key, before.as_deref())?;
             }
-            let mut remove = tx.prepare_cached("DELETE FROM tx WHERE txid = ?1")?;
+            let mut remove = index.prepare_cached("DELETE FROM tx WHERE txid = ?1")?;
             for transaction in block.transactions() {
                 remove.execute([&transaction.txid().0[..]])?;
             }
-            tx.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([tip.height])?;
+            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([tip.height])?;
             Ok(())
         })
     }
 
+    fn commit(&mut self) -> Result<(), StoreError> {
+        // The index must never know of a block that a power cut could take away.
+        self.archive.log.sync()?;
+        if self.is_writing {
+            self.archive.run("COMMIT")?;
+            self.is_writing = false;
+        }
+        Ok(())
+    }
+
     fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError> {
-        self.transaction(|tx| {
-            tx.prepare_cached("UPDATE block SET invalid = 1 WHERE hash = ?1")?
+        self.write(|index| {
+            index
+                .prepare_cached("UPDATE block SET invalid = 1 WHERE hash = ?1")?
                 .execute([&hash.0[..]])
                 .map(|_| ())
         })
@@ -502,7 +514,7 @@ impl Store for SqliteStore {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        self.archive.log.sync()?;
+        self.commit()?;
         self.pending.sync()?;
         self.archive.run("PRAGMA wal_checkpoint(TRUNCATE)")
     }
@@ -540,7 +552,7 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn connect_rows(
-    tx: &Transaction<'_>,
+    index: &Connection,
     block: &CheckedBlock,
     height: u32,
     delta: &Delta,
@@ -548,12 +560,13 @@ fn connect_rows(
     let undo: Vec<(&[u8], Option<&[u8]>)> =
         delta.rows.iter().map(|row| (&row.key[..], row.before.as_deref())).collect();
     let undo = postcard::to_stdvec(&undo).expect("encoding to memory cannot fail");
-    tx.prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
+    index
+        .prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![height, &block.hash().0[..], &block.header().encode()[..], undo])?;
     for RowChange { key, after, .. } in &delta.rows {
-        write_row(tx, key, after.as_deref())?;
+        write_row(index, key, after.as_deref())?;
     }
-    let mut insert = tx.prepare_cached(
+    let mut insert = index.prepare_cached(
         "INSERT INTO tx (txid, height, position, outcome) VALUES (?1, ?2, ?3, ?4)",
     )?;
     for (position, (transaction, outcome)) in
@@ -564,26 +577,27 @@ fn connect_rows(
     Ok(())
 }
 
-fn write_row(tx: &Transaction<'_>, key: &[u8], value: Option<&[u8]>) -> rusqlite::Result<()> {
+fn write_row(index: &Connection, key: &[u8], value: Option<&[u8]>) -> rusqlite::Result<()> {
     match value {
-        Some(value) => tx
+        Some(value) => index
             .prepare_cached(
                 "INSERT INTO state (key, value) VALUES (?1, ?2)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             )?
             .execute(params![key, value]),
-        None => tx.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key]),
+        None => index.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key]),
     }
     .map(|_| ())
 }
 
-fn put_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+fn put_meta(index: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {
+    index
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )?
-    .execute(params![name, value])
-    .map(|_| ())
+        )?
+        .execute(params![name, value])
+        .map(|_| ())
 }
 
 fn hash_from(bytes: &[u8]) -> Option<Hash> {

@@ -28,6 +28,10 @@ use crate::reply::{Code, Failure};
 /// Tasks that verify takes at once, so that signatures come in batches.
 const VERIFY_BATCH: usize = 128;
 
+/// Inputs that come so soon after one another share a commit, in milliseconds: what a sync of the
+/// log may take. Nobody is told anything before it.
+const COMMIT_MS: u64 = 10;
+
 /// Templates whose solution can still be on its way when the miners have newer ones.
 const RECENT_TEMPLATES: usize = 2;
 
@@ -184,7 +188,9 @@ impl LedgerStage {
         while let Some(input) = self.next()
             && !self.stop.is_stopping()
         {
-            self.ledger.handle(now(), input)?;
+            self.ledger.take(now(), input)?;
+            self.take_more()?;
+            self.ledger.commit(now())?;
             self.speak(out);
             if self.search.as_ref().is_some_and(|search| !search.is_alive()) {
                 return Err(NodeError::Died("miner".to_string()));
@@ -194,6 +200,17 @@ impl LedgerStage {
             search.set_job(None);
         }
         Ok(self.ledger.flush()?)
+    }
+
+    /// Takes what is there already: one commit is enough for all of it.
+    fn take_more(&mut self) -> Result<(), NodeError> {
+        let until = now().plus_ms(COMMIT_MS);
+        while now() < until {
+            let solution = self.solutions.try_recv().ok().map(|solution| self.mined(solution));
+            let Some(input) = solution.or_else(|| self.inputs.try_recv().ok()) else { break };
+            self.ledger.take(now(), input)?;
+        }
+        Ok(())
     }
 
     /// The next input, or a tick; `None` when the queue is closed.
