@@ -94,6 +94,11 @@ impl Verifier {
         })
     }
 
+    /// Checks blocks, on all cores; results in the same order.
+    pub fn blocks(&self, list: Vec<Vec<u8>>) -> Vec<Result<CheckedBlock, BlockFault>> {
+        list.into_par_iter().map(|bytes| self.judge_block(bytes)).collect()
+    }
+
     fn check(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {
         list.par_chunks(BATCH).flat_map_iter(|chunk| self.check_chunk(chunk)).collect()
     }

@@ -242,6 +242,8 @@ pub enum WalletCommand {
 pub enum BenchCommand {
     /// Reads a second at a node of its own, and how long each takes, while it mines and while not
     Get(bench::GetArgs),
+    /// How fast a new node gets a chain from two peers
+    Sync(bench::SyncArgs),
     /// Hashes a second, by mining kernel and number of threads
     Hash {
         /// Measure with so many threads [default: 1, 2, 4 .. up to all cores]

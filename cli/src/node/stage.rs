@@ -71,6 +71,15 @@ enum Origin {
     Client(RequestId),
 }
 
+/// What is verified together: transactions or blocks, which do not pass each other.
+#[derive(Default)]
+struct Batch {
+    origins: Vec<Origin>,
+    loose: Vec<Vec<u8>>,
+    senders: Vec<PeerId>,
+    blocks: Vec<Vec<u8>>,
+}
+
 /// Decodes, checks isolation rules and signatures.
 pub(super) struct VerifyStage {
     pub(super) verifier: Verifier,
@@ -86,34 +95,56 @@ impl VerifyStage {
             && !self.stop.is_stopping()
         {
             let more: Vec<VerifyTask> = self.work.try_iter().take(VERIFY_BATCH - 1).collect();
-            let (mut origins, mut loose) = (Vec::new(), Vec::new());
+            let mut batch = Batch::default();
             for task in std::iter::once(first).chain(more) {
                 match task {
                     VerifyTask::Peer(Work::Transactions { from, list }) => {
-                        origins.extend(list.iter().map(|_| Origin::Peer(from)));
-                        loose.extend(list);
+                        self.blocks(&mut batch, out);
+                        batch.origins.extend(list.iter().map(|_| Origin::Peer(from)));
+                        batch.loose.extend(list);
                     }
                     VerifyTask::Client { request, bytes } => {
-                        origins.push(Origin::Client(request));
-                        loose.push(bytes);
+                        self.blocks(&mut batch, out);
+                        batch.origins.push(Origin::Client(request));
+                        batch.loose.push(bytes);
+                    }
+                    VerifyTask::Peer(Work::Block { from, bytes }) => {
+                        self.transactions(&mut batch, out);
+                        batch.senders.push(from);
+                        batch.blocks.push(bytes);
                     }
                     VerifyTask::Peer(work) => {
-                        self.transactions(&mut origins, &mut loose, out);
+                        self.transactions(&mut batch, out);
+                        self.blocks(&mut batch, out);
                         self.ordered(work, out);
                     }
                 }
             }
-            self.transactions(&mut origins, &mut loose, out);
+            self.transactions(&mut batch, out);
+            self.blocks(&mut batch, out);
         }
         Ok(())
     }
 
-    /// Verifies what has been collected in one batch.
-    fn transactions(&mut self, origins: &mut Vec<Origin>, loose: &mut Vec<Vec<u8>>, out: &Outward) {
-        let results = self.verifier.transactions(loose);
-        loose.clear();
-        for (origin, result) in origins.drain(..).zip(results) {
+    /// Verifies the transactions that have been collected.
+    fn transactions(&mut self, batch: &mut Batch, out: &Outward) {
+        let results = self.verifier.transactions(&std::mem::take(&mut batch.loose));
+        for (origin, result) in batch.origins.drain(..).zip(results) {
             self.pass_on(origin, result, out);
+        }
+    }
+
+    /// Verifies the blocks that have been collected: small ones leave cores idle one by one.
+    fn blocks(&self, batch: &mut Batch, out: &Outward) {
+        let results = self.verifier.blocks(std::mem::take(&mut batch.blocks));
+        for (from, result) in batch.senders.drain(..).zip(results) {
+            match result {
+                Ok(block) => self.to_ledger(Input::Block { from, block }),
+                Err(BlockFault { error, condemned: Some(hash) }) => {
+                    self.to_ledger(Input::InvalidBlock { from, hash, error });
+                }
+                Err(BlockFault { error, condemned: None }) => bad_payload(from, &error, out),
+            }
         }
     }
 
@@ -146,15 +177,11 @@ impl VerifyStage {
                     Err(error) => bad_payload(from, &error, out),
                 }
             }
-            Work::Block { from, bytes } => match self.verifier.judge_block(bytes) {
-                Ok(block) => self.to_ledger(Input::Block { from, block }),
-                Err(BlockFault { error, condemned: Some(hash) }) => {
-                    self.to_ledger(Input::InvalidBlock { from, hash, error });
-                }
-                Err(BlockFault { error, condemned: None }) => bad_payload(from, &error, out),
-            },
-            Work::Transactions { .. } | Work::ServeHeaders { .. } | Work::ServeBlock { .. } => {
-                unreachable!("transactions are batched, and what is served goes to the readers")
+            Work::Transactions { .. }
+            | Work::Block { .. }
+            | Work::ServeHeaders { .. }
+            | Work::ServeBlock { .. } => {
+                unreachable!("some is batched, and what is served goes to the readers")
             }
         }
     }

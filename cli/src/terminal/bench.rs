@@ -9,7 +9,7 @@ use miner::bench::{Report, Row};
 
 use super::{TerminalError, print, progress_bar};
 use crate::args::{self, BenchCommand, Global};
-use crate::bench::GetArgs;
+use crate::bench::{GetArgs, SyncArgs};
 
 /// Longest measurement of a row, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
@@ -17,6 +17,7 @@ const MAX_SECONDS: f64 = 3600.0;
 pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), TerminalError> {
     let (threads, kernel, seconds, pin, plot) = match command {
         BenchCommand::Get(args) => return get(global, &args),
+        BenchCommand::Sync(args) => return sync(global, &args),
         BenchCommand::Hash { threads, kernel, seconds, pin, plot } => {
             (threads, kernel, seconds, pin, plot)
         }
@@ -83,6 +84,23 @@ fn get(global: &Global, args: &GetArgs) -> Result<(), TerminalError> {
         }
         table.to_string()
     })
+}
+
+fn sync(global: &Global, args: &SyncArgs) -> Result<(), TerminalError> {
+    let bar = progress_bar("syncing");
+    bar.set_length(1000);
+    let report = crate::bench::sync(args, &mut |what, share| {
+        bar.set_message(what);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share is within 0.0 to 1.0"
+        )]
+        bar.set_position((share * 1000.0) as u64);
+    });
+    bar.finish_and_clear();
+    let value = serde_json::to_value(report?).expect("a report has only plain fields");
+    print(global, &value, super::show::fields)
 }
 
 /// 1, 2, 4 .. and all cores.
