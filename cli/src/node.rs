@@ -272,13 +272,13 @@ fn protocol(
     listening: SocketAddr,
 ) -> Result<Protocol, NodeError> {
     let mut book = match folder.read_book().map(|bytes| AddressBook::decode(&bytes)) {
-        None => AddressBook::default(),
+        None => AddressBook::new(*folder::random()?),
         Some(Ok(book)) => book,
         Some(Err(error)) => {
             let path = folder::book_path(folder.path());
             tracing::warn!(target: "node", path = %path.display(), %error,
                 "the address book cannot be read and is begun anew");
-            AddressBook::default()
+            AddressBook::new(*folder::random()?)
         }
     };
     for seed in &config.network.seeds {
@@ -286,7 +286,7 @@ fn protocol(
             Ok(addresses) => {
                 let now = net::Millis(stage::now().unix_ms);
                 addresses.for_each(|address| {
-                    book.heard(address, 0, now);
+                    book.heard(address, address.ip(), now.0 / 1000, now);
                 });
             }
             Err(error) => tracing::warn!(target: "node", seed, %error, "seed has no address"),
