@@ -275,4 +275,6 @@ pub(crate) fn backoff_ms(failures: u32, first_ms: u64, max_ms: u64, rng: &mut St
 }
 
 #[cfg(test)]
+mod eclipse;
+#[cfg(test)]
 mod tests;
