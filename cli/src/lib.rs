@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod bans;
 pub mod client;
 pub mod command;
 pub mod config;
