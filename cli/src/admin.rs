@@ -5,6 +5,7 @@
 //! `-BUSY`.
 
 mod answers;
+mod bans;
 mod client;
 mod lives;
 mod requests;
@@ -21,6 +22,7 @@ use net::{ClientId, Millis, PeerInfo, Service, ServiceOutput};
 use parking_lot::Mutex;
 use serde_json::Value;
 
+use crate::bans::BanList;
 use crate::command;
 use crate::reply::{self, Code, Failure};
 use crate::request::{Read, Wait};
@@ -75,8 +77,10 @@ pub struct Joints {
     pub submit: Box<dyn Fn(RequestId, Vec<u8>) -> Result<(), Failure> + Send>,
     /// To the readers.
     pub reads: Box<dyn Fn(ReadJob) -> Result<(), Failure> + Send>,
-    /// To the protocol: addresses to connect to.
-    pub add_peer: Box<dyn Fn(SocketAddr) -> Result<(), Failure> + Send>,
+    /// To the protocol: addresses to connect to, bans.
+    pub tell_protocol: Box<dyn Fn(net::Input) -> Result<(), Failure> + Send>,
+    /// Keeps the bans beyond the end of the node.
+    pub save_bans: Box<dyn Fn(BanList) -> Result<(), Failure> + Send>,
     /// The peers.
     pub peers: PeerList,
     /// The miners' counters; `None` when this node does not mine.
@@ -97,6 +101,8 @@ pub struct AdminOptions {
     pub trust_loopback: bool,
     /// Where the chain stands at the start.
     pub start: ledger::TipChange,
+    /// The operator's bans at the start.
+    pub bans: BanList,
 }
 
 /// The admin port.
@@ -109,6 +115,7 @@ pub struct Admin {
     next_request: u64,
     lives: Lives,
     status: Status,
+    bans: BanList,
     outbox: VecDeque<ServiceOutput>,
     now: Millis,
 }
@@ -145,6 +152,7 @@ impl Admin {
     pub fn new(options: AdminOptions, joints: Joints) -> Admin {
         Admin {
             status: Status::new(&options.start),
+            bans: options.bans.clone(),
             options,
             joints,
             clients: BTreeMap::new(),

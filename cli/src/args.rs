@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench;
 use crate::command::{
-    AddPeerArgs, BalanceArgs, BlockArgs, DeleteArgs, HandOverArgs, MineBlocksArgs, PutArgs,
-    RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, WaitArgs, WatchArgs,
+    AddPeerArgs, BalanceArgs, BanArgs, BlockArgs, DeleteArgs, HandOverArgs, MineBlocksArgs,
+    PutArgs, RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, UnbanArgs,
+    WaitArgs, WatchArgs,
 };
 
 /// A key-value store whose history nobody can rewrite.
@@ -81,6 +82,12 @@ pub enum Command {
     Miners,
     /// Make the node keep a connection to a peer
     AddPeer(AddPeerArgs),
+    /// Neither let addresses in nor dial them, for a time
+    Ban(BanArgs),
+    /// Take a ban back
+    Unban(UnbanArgs),
+    /// List the bans
+    Bans,
     /// Mine for a Stratum server, or blocks on demand
     Mine(MineArgs),
     /// Stop the node cleanly
@@ -115,6 +122,12 @@ pub struct NodeArgs {
     /// A peer to stay connected to, host:port (repeatable)
     #[arg(long = "peer", env = "GRAVEN_PEERS", value_name = "ADDR", value_delimiter = ',')]
     pub peers: Vec<String>,
+    /// Likewise, and have no other peers at all (repeatable)
+    #[arg(long, env = "GRAVEN_CONNECT", value_name = "ADDR", value_delimiter = ',')]
+    pub connect: Vec<String>,
+    /// A file of peers to begin with, one host:port a line, besides those of the network
+    #[arg(long, env = "GRAVEN_SEEDS", value_name = "FILE")]
+    pub seeds: Option<PathBuf>,
     /// Mine, with so many threads; 0 = do not [default: 1 on networks mined on demand, else 0;
     /// without a number: all cores but one]
     #[arg(

@@ -3,6 +3,7 @@
 //! On the port a command is a line of words; on the terminal its flags become the same words.
 
 mod account;
+mod ban;
 mod block;
 mod get;
 mod history;
@@ -22,6 +23,7 @@ use crate::words;
 
 pub(crate) use account::show_coins;
 pub use account::{BalanceArgs, SendArgs};
+pub use ban::{BanArgs, UnbanArgs};
 pub use block::BlockArgs;
 pub use get::RetrieveArgs;
 pub use history::RetrieveAllArgs;
@@ -65,6 +67,9 @@ pub const COMMANDS: &[Command] = &[
     node::PEERS,
     node::MINERS,
     node::ADD_PEER,
+    ban::BAN,
+    ban::UNBAN,
+    ban::BANS,
     account::BALANCE,
     account::SEND,
     node::MINE,

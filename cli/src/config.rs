@@ -18,6 +18,9 @@ pub const PEERS_PORT: u16 = 7400;
 /// Default port for administration.
 pub const ADMIN_PORT: u16 = 7401;
 
+/// Most seeds of a file: each may take seconds to look up, and a few good ones are enough.
+const MAX_SEEDS: usize = 256;
+
 /// The network when none is named.
 pub const DEFAULT_NETWORK: &str = "dev";
 
@@ -68,6 +71,9 @@ struct File {
     admin: Option<SocketAddr>,
     #[serde(default)]
     peers: Vec<String>,
+    #[serde(default)]
+    connect: Vec<String>,
+    seeds: Option<PathBuf>,
     mine: Option<usize>,
     kernel: Option<String>,
     #[serde(default)]
@@ -90,6 +96,10 @@ pub struct NodeConfig {
     pub admin: SocketAddr,
     /// Peers to stay connected to.
     pub peers: Vec<SocketAddr>,
+    /// Whether they are the only ones.
+    pub exclusive: bool,
+    /// Peers to begin with, `host:port`, besides those of the network.
+    pub seeds: Vec<String>,
     /// Mining threads; 0 = none.
     pub threads: usize,
     /// The mining kernel; `None` = the one that is fastest when mining starts.
@@ -118,6 +128,8 @@ impl NodeConfig {
             None => folder::default_path(&network.name)?,
         };
         let peers = if args.peers.is_empty() { file.peers } else { args.peers };
+        let connect = if args.connect.is_empty() { file.connect } else { args.connect };
+        let seeds = args.seeds.or(file.seeds);
         let mine = args.mine.or(file.mine.map(|threads| threads.to_string()));
         let kernel = args.kernel.or(file.kernel);
         let payee = args.payee.or(file.payee);
@@ -131,7 +143,9 @@ impl NodeConfig {
                 .or(file.listen)
                 .unwrap_or_else(|| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEERS_PORT).into()),
             admin: global.admin.or(file.admin).unwrap_or_else(default_admin),
-            peers: resolve(&peers)?,
+            exclusive: !connect.is_empty(),
+            peers: [resolve("--peer", &peers)?, resolve("--connect", &connect)?].concat(),
+            seeds: seeds.as_deref().map(read_seeds).transpose()?.unwrap_or_default(),
             stratum: args.stratum.or(file.stratum),
             kernel: kernel.as_deref().map(self::kernel).transpose()?,
             pin: args::pin(args.pin || file.pin),
@@ -226,14 +240,34 @@ pub fn kernel(name: &str) -> Result<&'static Kernel, ConfigError> {
     miner::kernel::choose(Some(name)).map_err(|error| value("--kernel", name, error))
 }
 
-fn resolve(peers: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
+fn resolve(flag: &'static str, peers: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
     let resolve = |text: &String| {
         text.to_socket_addrs()
-            .map_err(|error| value("--peer", text, error))?
+            .map_err(|error| value(flag, text, error))?
             .next()
-            .ok_or_else(|| value("--peer", text, "the name has no address"))
+            .ok_or_else(|| value(flag, text, "the name has no address"))
     };
     peers.iter().map(resolve).collect()
+}
+
+/// A file with one `host:port` a line; `#` begins a comment.
+fn read_seeds(path: &Path) -> Result<Vec<String>, ConfigError> {
+    let text = read(path)?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let seeds: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_string).collect();
+    let is_seed = |seed: &str| {
+        seed.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
+    };
+    if let Some(wrong) = seeds.iter().find(|seed| !is_seed(seed)) {
+        return Err(value("--seeds", wrong, "a seed is host:port"));
+    }
+    if seeds.len() > MAX_SEEDS {
+        let path = path.display().to_string();
+        return Err(value("--seeds", &path, format!("more than {MAX_SEEDS} seeds")));
+    }
+    Ok(seeds)
 }
 
 fn value(name: &'static str, value: &str, why: impl std::fmt::Display) -> ConfigError {
@@ -267,6 +301,36 @@ mod tests {
         let bare = NodeConfig::new(&global(), NodeArgs::default()).unwrap();
         assert_eq!((bare.listen.port(), bare.admin.port()), (PEERS_PORT, ADMIN_PORT));
         assert_eq!(bare.threads, 1, "dev mines on demand by itself");
+    }
+
+    #[test]
+    fn chosen_peers_are_the_only_ones() {
+        let peers = vec!["127.0.0.1:1".to_string()];
+        let args = NodeArgs { peers, ..NodeArgs::default() };
+        let config = with_file("", args.clone()).unwrap();
+        assert!(!config.exclusive && config.peers.len() == 1);
+        let config = with_file("connect = ['127.0.0.1:2', '[::1]:3']", args).unwrap();
+        let ports: Vec<u16> = config.peers.iter().map(SocketAddr::port).collect();
+        assert!(config.exclusive && ports == [1, 2, 3]);
+    }
+
+    #[test]
+    fn seeds_come_from_a_file_with_comments() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("seeds.txt");
+        let read = |text: String| {
+            std::fs::write(&path, text).unwrap();
+            let args = NodeArgs { seeds: Some(path.clone()), ..NodeArgs::default() };
+            with_file("", args).map(|config| config.seeds).map_err(|error| error.to_string())
+        };
+        let text = "# ours\nseed.example:7400\n\n [2001:db8::1]:7400 # one of IPv6\n";
+        let seeds = read(text.to_string()).unwrap();
+        assert_eq!(seeds, ["seed.example:7400", "[2001:db8::1]:7400"]);
+        for wrong in ["seed.example", ":7400", "seed.example:0", "seed.example:port"] {
+            let error = read(format!("good:1\n{wrong}\n")).unwrap_err();
+            assert!(error.contains(wrong) && error.contains("host:port"), "{error}");
+        }
+        assert!(read("a:1\n".repeat(257)).unwrap_err().contains("more than 256"));
     }
 
     #[test]

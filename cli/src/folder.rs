@@ -15,6 +15,7 @@ const COOKIE_FILE: &str = "admin.cookie";
 const ADDRESSES_FILE: &str = "addresses.json";
 const IDENTITY_FILE: &str = "node.key";
 const BOOK_FILE: &str = "peers.book";
+const BANS_FILE: &str = "bans.txt";
 
 /// Bytes of the cookie, before hex.
 const COOKIE_BYTES: usize = 32;
@@ -158,6 +159,12 @@ impl Folder {
     pub fn read_book(&self) -> Option<Vec<u8>> {
         std::fs::read(self.path.join(BOOK_FILE)).ok()
     }
+
+    /// The saved bans, if there are any.
+    pub fn read_bans(&self) -> Option<String> {
+        let bytes = std::fs::read(self.path.join(BANS_FILE)).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
 /// Where a folder's address book is.
@@ -170,11 +177,21 @@ pub fn book_path(folder: &Path) -> PathBuf {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_book(folder: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-    // Not synced: this runs on the reactor's thread, and a damaged book is begun anew.
-    let path = book_path(folder);
-    write_beside(&path, bytes, 0o600, Durability::Lax)
-        .and_then(|fresh| std::fs::rename(fresh, &path))
-        .map_err(|source| FolderError::Io { path, source })
+    // A damaged book is begun anew.
+    replace_lax(&book_path(folder), bytes)
+}
+
+/// Where a folder's bans are.
+pub fn bans_path(folder: &Path) -> PathBuf {
+    folder.join(BANS_FILE)
+}
+
+/// Saves a folder's bans.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_bans(folder: &Path, text: &str) -> Result<(), FolderError> {
+    replace_lax(&bans_path(folder), text.as_bytes())
 }
 
 /// The addresses that a running node wrote, by name.
@@ -225,6 +242,14 @@ enum Durability {
 /// Puts a new file in the place of an old one, so that a crash leaves one of the two.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
     write_beside(path, bytes, mode, Durability::Synced)
+        .and_then(|fresh| std::fs::rename(fresh, path))
+        .map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
+}
+
+/// Likewise, but a power cut soon after may lose both: nothing is synced, because this runs on the
+/// reactor's thread, which never blocks.
+fn replace_lax(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    write_beside(path, bytes, 0o600, Durability::Lax)
         .and_then(|fresh| std::fs::rename(fresh, path))
         .map_err(|source| FolderError::Io { path: path.to_path_buf(), source })
 }

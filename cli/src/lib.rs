@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod bans;
 pub mod bench;
 pub mod child;
 pub mod client;

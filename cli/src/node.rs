@@ -16,11 +16,12 @@
 
 mod crew;
 mod joints;
+mod peers;
 mod stage;
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +35,10 @@ use chain::store::{SqliteArchive, SqliteStore, StoreError};
 use chain::verify::Verifier;
 use crossbeam::channel::bounded;
 use kv::KeyValue;
-use net::{AddressBook, Identity, Protocol, Reactor, ReactorConfig, ServiceLimits};
+use net::{Identity, Reactor, ReactorConfig, ServiceLimits};
 
 use crate::admin::{Admin, AdminOptions};
+use crate::bans::BanList;
 use crate::config::NodeConfig;
 use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
@@ -153,7 +155,8 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         reactor.peers_address().map_err(|source| listen_error("peers", config.listen, source))?;
     let to_stratum = config.stratum.map(|_| to_stratum);
     let outward = Outward { to_protocol, to_admin, to_stratum, waker: reactor.waker() };
-    let protocol = protocol(config, &folder, &identity, peers_address)?;
+    let bans = peers::bans(&folder);
+    let protocol = peers::protocol(config, &folder, &identity, peers_address, &bans)?;
     let verifier = Verifier::new(network.clone(), machine, *folder::random()?);
     let search = start_miners(config, payee.is_some(), solutions)?;
     let workers = config.stratum.map(|_| Arc::default());
@@ -168,7 +171,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         workers: workers.clone(),
     };
     let (pipeline, admin_joints) = joints::join(links, from_stages, events, &folder);
-    let admin = Admin::new(admin_options(config, &folder, start)?, admin_joints);
+    let admin = Admin::new(admin_options(config, &folder, start, bans)?, admin_joints);
     let admin_address = reactor
         .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
         .map_err(|source| listen_error("administration", config.admin, source))?;
@@ -279,46 +282,15 @@ fn admin_options(
     config: &NodeConfig,
     folder: &Folder,
     start: TipChange,
+    bans: BanList,
 ) -> Result<AdminOptions, NodeError> {
     Ok(AdminOptions {
         network: config.network.clone(),
         cookie: folder.new_cookie()?,
         trust_loopback: config.network.name == "dev" && config.admin.ip().is_loopback(),
         start,
+        bans,
     })
-}
-
-fn protocol(
-    config: &NodeConfig,
-    folder: &Folder,
-    identity: &Identity,
-    listening: SocketAddr,
-) -> Result<Protocol, NodeError> {
-    let mut book = match folder.read_book().map(|bytes| AddressBook::decode(&bytes)) {
-        None => AddressBook::default(),
-        Some(Ok(book)) => book,
-        Some(Err(error)) => {
-            let path = folder::book_path(folder.path());
-            tracing::warn!(target: "node", path = %path.display(), %error,
-                "the address book cannot be read and is begun anew");
-            AddressBook::default()
-        }
-    };
-    for seed in &config.network.seeds {
-        match seed.to_socket_addrs() {
-            Ok(addresses) => {
-                let now = net::Millis(stage::now().unix_ms);
-                addresses.for_each(|address| {
-                    book.heard(address, 0, now);
-                });
-            }
-            Err(error) => tracing::warn!(target: "node", seed, %error, "seed has no address"),
-        }
-    }
-    let mut settings = net::Config::new(identity.node_id());
-    settings.listen_port = Some(listening.port());
-    settings.peers.clone_from(&config.peers);
-    Ok(Protocol::new(settings, book, u64::from_le_bytes(*folder::random()?)))
 }
 
 fn start_miners(

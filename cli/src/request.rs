@@ -50,6 +50,17 @@ pub enum Request {
     Miners,
     /// Keep a connection to this address.
     AddPeer(std::net::SocketAddr),
+    /// Have nothing to do with these addresses for a time.
+    Ban {
+        /// Which.
+        subnet: net::Subnet,
+        /// For how long.
+        seconds: u64,
+    },
+    /// Take a ban back.
+    Unban(net::Subnet),
+    /// What is banned.
+    Bans,
     /// An account; `None` = the node's own.
     Balance(Option<PublicKey>),
     /// On networks mined on demand: mine so many blocks.

@@ -113,6 +113,9 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::Peers => show(request(Line::new("PEERS")), show::peers),
         Command::Miners => show(request(Line::new("MINERS")), show::miners),
         Command::AddPeer(args) => show(request(args.line()), show::fields),
+        Command::Ban(args) => show(request(args.line()), show::fields),
+        Command::Unban(args) => show(request(args.line()), show::fields),
+        Command::Bans => show(request(Line::new("BANS")), show::bans),
         Command::Mine(args) => match &args.stratum {
             None => show(request(args.blocks.line()), show::fields),
             Some(server) => {

@@ -21,7 +21,7 @@
 //!
 //! 1. [`Identity::from_secret`] makes the node's key of 32 secret random bytes.
 //! 2. [`Reactor::bind`] opens the peers' listener; [`Reactor::add_service`] opens others.
-//! 3. [`AddressBook::decode`] reads the saved book (or [`AddressBook::default`]).
+//! 3. [`AddressBook::decode`] reads the saved book, or [`AddressBook::new`] makes one.
 //! 4. [`Protocol::new`] takes a [`Config`], the book and a seed.
 //! 5. [`Reactor::run`] runs until [`Pipeline::stopping`]; other threads that have put something
 //!    into the pipeline or a service call [`ReactorWaker::wake`].
@@ -31,8 +31,8 @@ pub mod reactor;
 pub mod wire;
 
 pub use protocol::{
-    AddressBook, BookError, Config, Direction, Input, Millis, Output, PeerInfo, PeerState,
-    Protocol, Reason, Served, Timing, Work,
+    AddressBook, Ban, BookError, Config, Direction, Group, Input, MAX_BANS, Millis, Output,
+    PeerInfo, PeerState, Protocol, Reason, Served, Subnet, SubnetError, Timing, Work,
 };
 pub use reactor::{
     ClientId, Pipeline, Reactor, ReactorConfig, ReactorWaker, Service, ServiceLimits, ServiceOutput,

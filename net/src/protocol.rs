@@ -9,37 +9,46 @@
 //! was asked for. Leaves out: verification, storage, sockets.
 
 mod address;
+mod ban;
 mod config;
+mod connections;
 mod dial;
 mod discouraged;
+mod evict;
 #[cfg(test)]
 mod fixture;
 mod gossip;
+mod group;
 mod handshake;
+mod merit;
 mod outbox;
 mod peers;
 mod ping;
 mod port;
 mod recent;
 mod relay;
+mod secret;
 mod serve;
 mod sync;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use chain::ledger::PeerId;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::wire::{Hello, KnownAddress, Message};
-pub use address::{AddressBook, BookError, MAX_BOOK, is_plausible};
+pub use address::{AddressBook, BookError, MAX_BOOK};
+use ban::Bans;
+pub use ban::{Ban, MAX_BANS, Subnet, SubnetError};
 pub use config::{Config, Timing};
-use dial::{Dialler, Ending, Known, backoff_ms};
+use dial::{Dialler, Ending};
 use discouraged::Discouraged;
 use gossip::Gossip;
-use handshake::Admission;
+pub use group::{Group, is_plausible};
+use merit::Merits;
 use outbox::Outbox;
-use peers::{Peer, Peers};
+use peers::{Peer, Peers, Told};
 use ping::Pings;
 pub use port::{Direction, Input, Millis, Output, PeerInfo, PeerState, Reason, Served, Work};
 use relay::Relay;
@@ -55,7 +64,9 @@ pub struct Protocol {
     peers: Peers,
     book: AddressBook,
     discouraged: Discouraged,
+    bans: Bans,
     dialler: Dialler,
+    merits: Merits,
     gossip: Gossip,
     pings: Pings,
     sync: Sync,
@@ -91,14 +102,17 @@ impl Dirty {
 impl Protocol {
     /// Starts without connections. Equal seeds and inputs give equal outputs.
     pub fn new(config: Config, book: AddressBook, seed: u64) -> Protocol {
+        let slots = if config.exclusive { 0 } else { config.outbound_slots };
         Protocol {
             rng: StdRng::seed_from_u64(seed),
             now: Millis::default(),
             out: Outbox::default(),
             peers: Peers::default(),
-            book,
             discouraged: Discouraged::default(),
-            dialler: Dialler::new(config.outbound_slots, &config.peers),
+            bans: Bans::new(&config.bans),
+            dialler: Dialler::new(slots, &config.peers, book.anchors()),
+            merits: Merits::default(),
+            book,
             gossip: Gossip::default(),
             pings: Pings::default(),
             sync: Sync::new(&config.timing),
@@ -132,6 +146,7 @@ impl Protocol {
             Input::Served { peer, served } => self.served(peer, served),
             Input::BadPayload { peer, what } => self.drop_peer(peer, Reason::Chain(what)),
             Input::AddPeer(address) => self.dialler.add_fixed(address),
+            Input::Bans(list) => self.ban(&list),
             Input::Tick => {}
         }
         self.tick();
@@ -139,7 +154,11 @@ impl Protocol {
 
     /// The next thing to be done.
     pub fn poll(&mut self) -> Option<Output> {
-        self.out.pop()
+        let output = self.out.pop();
+        if let Some(Output::Work(work)) = &output {
+            self.merits.handed(work);
+        }
+        output
     }
 
     /// When to call [`Protocol::handle`] with [`Input::Tick`] if nothing happens before.
@@ -158,38 +177,18 @@ impl Protocol {
         times.into_iter().flatten().min()
     }
 
-    /// The address book, to be saved when the node stops.
+    /// The address book.
     pub fn book(&self) -> &AddressBook {
         &self.book
     }
 
-    fn connected(&mut self, id: PeerId, peer: Peer) {
-        let (address, node_id, outbound) =
-            (peer.address, peer.node_id, peer.direction == Direction::Outbound);
-        if outbound {
-            self.dialler.connected(address, id, node_id);
-            self.book.succeeded(address, self.now);
-            self.save_book.changed = true;
+    /// The address book with the best of our peers as anchors, in the form to be saved.
+    pub fn save_book(&mut self) -> Vec<u8> {
+        let anchors = self.anchors();
+        if !anchors.is_empty() {
+            self.book.set_anchors(&anchors);
         }
-        let discouraged = self.discouraged.contains(address.ip(), self.now);
-        let admission = handshake::admit(&self.config, &self.peers, &peer, discouraged);
-        self.peers.insert(id, peer);
-        self.list_peers.changed = true;
-        match admission {
-            Admission::Keep => {}
-            Admission::Replace(older) => self.drop_peer(older, Reason::Duplicate),
-            Admission::Refuse(reason, older) => {
-                if let Some(older) = older {
-                    self.pings.probe(older, self.now);
-                }
-                if reason == Reason::Myself && outbound {
-                    self.dialler.forget(&address);
-                    self.book.remove(&address);
-                }
-                return self.drop_peer(id, reason);
-            }
-        }
-        self.out.send(id, handshake::hello(&self.config, self.sync.tip_height()));
+        self.book.encode()
     }
 
     fn message(&mut self, id: PeerId, message: Message) -> Result<(), Reason> {
@@ -226,7 +225,7 @@ impl Protocol {
             Message::GetTransactions { txids } => self.serving.transactions_asked(id, txids)?,
             Message::Transactions(list) => self.relay.delivered(id, list, &mut self.out)?,
             Message::GetAddresses => {
-                self.gossip.asked(id, &self.book, &mut self.rng, &mut self.out);
+                self.gossip.asked(id, now, &self.book, &mut self.rng, &mut self.out);
             }
             Message::Addresses(list) => self.told(id, &list),
         }
@@ -242,31 +241,14 @@ impl Protocol {
         self.serving.ready(id);
         self.sync.ready(id, hello.height, self.now, &mut self.out);
         self.relay.ready(id, self.now);
+        if self.config.exclusive {
+            return;
+        }
         self.gossip.ready(id, address, direction, self.now, &mut self.out);
         if direction == Direction::Inbound
             && let Some(listens_at) = listens_at
         {
             self.heard_of_inbound(id, listens_at);
-        }
-    }
-
-    /// A peer told us of addresses: to be remembered, and passed on if they are news.
-    fn told(&mut self, id: PeerId, list: &[KnownAddress]) {
-        let fresh = self.gossip.told(id, list, self.now, &mut self.book);
-        self.save_book.changed |= !fresh.is_empty();
-        if !fresh.is_empty() && list.len() <= gossip::MAX_RELAYED {
-            self.gossip.relay(id, &fresh, &mut self.rng, &mut self.out);
-        }
-    }
-
-    /// A peer told us its own port: to be remembered, and passed on if it is new.
-    fn heard_of_inbound(&mut self, id: PeerId, address: SocketAddr) {
-        let now_s = self.now.0 / 1000;
-        if is_plausible(&address, address.ip()) && self.book.heard(address, now_s, self.now) {
-            self.save_book.changed = true;
-            let (ip, port) = (address.ip(), address.port());
-            let fresh = [KnownAddress { ip, port, last_seen_s: now_s }];
-            self.gossip.relay(id, &fresh, &mut self.rng, &mut self.out);
         }
     }
 
@@ -285,10 +267,17 @@ impl Protocol {
                 self.drop_peer(from, Reason::Chain(error.to_string()));
             }
             Ledger::TipChanged(change) => {
+                for block in &change.connected {
+                    let news = self.merits.block_connected(&block.block.hash(), now);
+                    self.list_peers.changed |= news;
+                }
                 self.relay.tip_changed(&change);
                 self.sync.tip_changed(&change, now, out);
             }
-            Ledger::Pooled { transaction, .. } => {
+            Ledger::Pooled { transaction, from, reverted } => {
+                if let Some(from) = from.filter(|_| !reverted) {
+                    self.list_peers.changed |= self.merits.transaction_pooled(from, now);
+                }
                 self.relay.pooled(transaction, now, &self.config.timing, &mut self.rng);
             }
             Ledger::Refused { txid, .. } => self.relay.refused(txid),
@@ -322,63 +311,17 @@ impl Protocol {
         self.serving.tick(|txid| self.relay.find(txid), &mut self.out);
         self.dial();
         if self.save_book.take(now, timing.save_book_ms) {
-            self.out.push(Output::SaveBook(self.book.encode()));
+            let bytes = self.save_book();
+            self.out.push(Output::SaveBook(bytes));
         }
         if self.list_peers.take(now, timing.list_peers_ms) {
-            let height = |peer| self.sync.peer_height(peer);
-            let list = self.peers.list(height, |peer| self.pings.round_trip_ms(peer));
+            let list = self.peers.list(|peer| Told {
+                height: self.sync.peer_height(peer),
+                ping_ms: self.pings.round_trip_ms(peer),
+                merit: self.merits.of(peer),
+            });
             self.out.push(Output::Peers(list.into()));
         }
-    }
-
-    fn dial(&mut self) {
-        let (book, peers, discouraged) = (&self.book, &self.peers, &self.discouraged);
-        let known = Known { book, peers, discouraged };
-        self.dialler.tick(self.now, known, &mut self.rng, &mut self.out);
-    }
-
-    /// Ends a connection from our side.
-    fn drop_peer(&mut self, id: PeerId, reason: Reason) {
-        if self.peers.get(id).is_none() {
-            return;
-        }
-        self.forget(id, &reason);
-        self.out.push(Output::Disconnect { peer: id, reason });
-    }
-
-    /// Forgets a connection that has ended.
-    fn forget(&mut self, id: PeerId, reason: &Reason) {
-        let Some(peer) = self.peers.remove(id) else { return };
-        self.list_peers.changed = true;
-        self.pings.removed(id);
-        self.serving.removed(id);
-        self.gossip.removed(id);
-        self.relay.removed(id);
-        self.sync.removed(id, self.now, &mut self.out);
-        if reason.is_violation() && !self.dialler.is_fixed(&peer.address) {
-            let until = self.now + self.config.timing.discourage_ms;
-            self.discouraged.insert(peer.address.ip(), until);
-        }
-        if peer.direction == Direction::Outbound {
-            let ending = match reason {
-                _ if reason.is_violation() => Ending::Violation,
-                Reason::Myself | Reason::Duplicate => Ending::Failed,
-                _ if peer.hello.is_none() => Ending::Failed,
-                _ => Ending::Fair,
-            };
-            self.link_ended(&peer.address, ending);
-        }
-    }
-
-    fn link_ended(&mut self, address: &SocketAddr, ending: Ending) {
-        let timing = &self.config.timing;
-        self.dialler.ended(address, ending, self.now, timing, &mut self.rng);
-        let rng = &mut self.rng;
-        self.book.failed(address, self.now, |failures| match ending {
-            Ending::Violation => timing.backoff_max_ms,
-            _ => backoff_ms(failures, timing.backoff_first_ms, timing.backoff_max_ms, rng),
-        });
-        self.save_book.changed = true;
     }
 }
 

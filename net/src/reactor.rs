@@ -217,7 +217,7 @@ impl<P: Pipeline> Driver<P> {
             self.give_services_turns();
             self.reactor.peers.flush_all(self.reactor.clock.now());
         }
-        self.pipeline.save_book(self.protocol.book().encode());
+        self.pipeline.save_book(self.protocol.save_book());
         Ok(())
     }
 
@@ -251,7 +251,8 @@ impl<P: Pipeline> Driver<P> {
     fn accept(&mut self, now: Millis) {
         let Reactor { poll, next_token, peers, services, .. } = &mut self.reactor;
         let mut door = Door { registry: poll.registry(), next_token };
-        peers.accept(&mut door, now);
+        let protocol = &self.protocol;
+        peers.accept(&mut door, now, |ip| protocol.may_knock(ip, now));
         for (_, service) in services {
             service.accept(&mut door, now);
         }

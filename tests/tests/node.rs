@@ -167,6 +167,30 @@ fn a_node_that_joins_late_and_knows_one_peer_finds_the_rest() {
 }
 
 #[test]
+fn a_ban_ends_connections_and_outlives_the_node() {
+    let temp = tempfile::tempdir().unwrap();
+    let one = Setup::new(PROGRAM, temp.path().join("one")).start();
+    let mut setup = Setup::new(PROGRAM, temp.path().join("other"));
+    setup.peers = vec![one.peers];
+    let other = setup.start();
+    let peers = |node: &Node| node.status()["peers"].as_u64().unwrap();
+    wait_until("a connection", || peers(&one) == 1 && peers(&other) == 1);
+    other.ask("BAN 127.0.0.0/8").unwrap();
+    wait_until("its end", || peers(&one) == 0 && peers(&other) == 0);
+    let (again, ..) = other.terminate();
+    let other = again.start();
+    let bans = other.ask("BANS").unwrap();
+    assert_eq!(bans[0]["banned"], "127.0.0.0/8");
+    // It does not dial its peer, nor let it in.
+    one.ask(&format!("ADDPEER {}", other.peers)).unwrap();
+    one.ask("MINE 1").unwrap();
+    assert_eq!((peers(&one), peers(&other)), (0, 0));
+    other.ask("UNBAN 127.0.0.0/8").unwrap();
+    wait_until("a connection again", || peers(&one) == 1 && peers(&other) == 1);
+    assert_eq!(other.ask("BANS").unwrap(), serde_json::json!([]));
+}
+
+#[test]
 fn a_reorganisation_returns_the_losers_writes() {
     let temp = tempfile::tempdir().unwrap();
     let one = Setup::new(PROGRAM, temp.path().join("one")).start();

@@ -88,9 +88,12 @@ impl Admin {
                 )),
             },
             Request::AddPeer(address) => {
-                (self.joints.add_peer)(address)?;
+                (self.joints.tell_protocol)(net::Input::AddPeer(address))?;
                 Ok(json!({ "adding": address.to_string() }))
             }
+            Request::Ban { subnet, seconds } => self.ban(subnet, seconds),
+            Request::Unban(subnet) => self.unban(subnet),
+            Request::Bans => Ok(self.show_bans()),
             Request::Auth(token) => {
                 if !same(token.as_bytes(), self.options.cookie.as_bytes()) {
                     let what = "the token is not the one in admin.cookie";

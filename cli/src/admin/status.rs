@@ -123,10 +123,13 @@ pub(super) fn show_peers(now: Millis, peers: &[PeerInfo]) -> Value {
                     Direction::Inbound => "inbound",
                     Direction::Outbound => "outbound",
                 },
+                "group": peer.group.to_string(),
                 "agent": peer.agent,
                 "height": peer.height,
                 "ping_ms": peer.ping_ms,
                 "connected_s": (now - peer.connected_at) / 1000,
+                "last_block_s": peer.last_block.map(|at| (now - at) / 1000),
+                "last_transaction_s": peer.last_transaction.map(|at| (now - at) / 1000),
                 "state": match peer.state {
                     PeerState::Greeting => "greeting",
                     PeerState::Ready => "ready",

@@ -41,6 +41,9 @@ fn wrong_lines_say_what_to_write() {
         ("BLOCK x", "neither a height nor a hash"),
         ("SEND grvn1xx 1", "the address"),
         ("ADDPEER nowhere", "the address"),
+        ("BAN nobody", "neither an IP address nor ip/prefix"),
+        ("BAN 1.2.3.4 soon", "a ban lasts some seconds"),
+        ("UNBAN 1.2.3.4/33", "neither an IP address nor ip/prefix"),
         ("PUT 'k", "quote is not closed"),
     ] {
         let failure = refusal(line);

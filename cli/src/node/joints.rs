@@ -1,6 +1,5 @@
 //! How the reactor's two tenants, the protocol and the admin port, are joined to the stages.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use parking_lot::Mutex;
 use super::crew::StopHandle;
 use super::stage::{ReadTask, VerifyTask};
 use crate::admin::{Event, Joints, PeerList, ReadJob};
+use crate::bans::BanList;
 use crate::folder::{self, Folder};
 use crate::reply::{Code, Failure};
 use crate::stratum::Workers;
@@ -94,13 +94,14 @@ pub(super) fn join(
     folder: &Folder,
 ) -> (NodePipeline, Joints) {
     let Links { work, inputs, reads, outward, stop, search, workers } = links;
+    let folder_path = folder.path().to_path_buf();
     let peers: PeerList = Arc::new(Mutex::new(Arc::from([])));
     let pipeline = NodePipeline {
         work: work.clone(),
         reads: reads.clone(),
         from_stages,
         peers: Arc::clone(&peers),
-        folder: folder.path().to_path_buf(),
+        folder: folder_path.clone(),
         stop: stop.clone(),
     };
     let busy = || Failure::new(Code::Busy, "the node has more to do than it can take; try again");
@@ -113,11 +114,17 @@ pub(super) fn join(
         reads: Box::new(move |job: ReadJob| {
             reads.try_send(ReadTask::Client(job)).map_err(|_| busy())
         }),
-        add_peer: Box::new(move |address: SocketAddr| {
+        tell_protocol: Box::new(move |input: net::Input| {
             // The reactor's own thread sends this, so it must not wait for itself.
-            let sent = outward.to_protocol.try_send(net::Input::AddPeer(address));
+            let sent = outward.to_protocol.try_send(input);
             outward.waker.wake();
             sent.map_err(|_| busy())
+        }),
+        save_bans: Box::new(move |bans: BanList| {
+            folder::write_bans(&folder_path, &bans.to_text()).map_err(|error| {
+                let what = format!("the bans hold until the node stops, but: {error}");
+                Failure::new(Code::Internal, what)
+            })
         }),
         peers,
         search,

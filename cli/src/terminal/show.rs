@@ -93,15 +93,30 @@ pub(super) fn keys(value: &Value) -> String {
 
 /// Peers, one a line.
 pub(super) fn peers(value: &Value) -> String {
-    let mut table =
-        plain_table(&["address", "direction", "state", "height", "ping ms", "agent", "node id"]);
+    let mut table = plain_table(&[
+        "address",
+        "direction",
+        "group",
+        "state",
+        "height",
+        "ping ms",
+        "connected s",
+        "block s",
+        "tx s",
+        "agent",
+        "node id",
+    ]);
     for peer in value.as_array().into_iter().flatten() {
         table.add_row([
             text(peer, "address"),
             text(peer, "direction"),
+            text(peer, "group"),
             text(peer, "state"),
             plain(&peer["height"]),
             plain(&peer["ping_ms"]),
+            plain(&peer["connected_s"]),
+            plain(&peer["last_block_s"]),
+            plain(&peer["last_transaction_s"]),
             text(peer, "agent"),
             text(peer, "node_id").chars().take(16).collect(),
         ]);
@@ -138,6 +153,15 @@ pub(super) fn miners(value: &Value) -> String {
             plain(&miner["blocks"]),
             format!("{} s ago", plain(&miner["seen_s"])),
         ]);
+    }
+    table.to_string()
+}
+
+/// Bans, one a line.
+pub(super) fn bans(value: &Value) -> String {
+    let mut table = plain_table(&["banned", "until", "left s"]);
+    for ban in value.as_array().into_iter().flatten() {
+        table.add_row([text(ban, "banned"), plain(&ban["until"]), plain(&ban["left_s"])]);
     }
     table.to_string()
 }

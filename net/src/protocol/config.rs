@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::ban::Ban;
 use crate::wire::NodeId;
 
 /// Settings of a [`Protocol`](crate::Protocol).
@@ -19,6 +20,11 @@ pub struct Config {
     pub inbound_slots: usize,
     /// Addresses to stay connected to whatever happens, beyond the slots.
     pub peers: Vec<SocketAddr>,
+    /// Whether [`Config::peers`] are the only ones: nobody else is dialled or let in, and
+    /// addresses are neither asked for nor told nor believed.
+    pub exclusive: bool,
+    /// The operator's bans at the start.
+    pub bans: Vec<Ban>,
     /// Periods and time limits.
     pub timing: Timing,
 }
@@ -33,6 +39,8 @@ impl Config {
             outbound_slots: 8,
             inbound_slots: 64,
             peers: Vec::new(),
+            exclusive: false,
+            bans: Vec::new(),
             timing: Timing::default(),
         }
     }
@@ -63,6 +71,8 @@ pub struct Timing {
     pub backoff_max_ms: u64,
     /// The longest for [`Config::peers`], so that one that comes back is found soon.
     pub fixed_backoff_max_ms: u64,
+    /// Between feelers. Bitcoin Core's two minutes: 720 addresses a day, a book in a week.
+    pub feeler_ms: u64,
     /// How long the address of a peer that broke a rule is avoided.
     pub discourage_ms: u64,
     /// Least time between two [`Output::SaveBook`](crate::Output::SaveBook).
@@ -88,6 +98,7 @@ impl Default for Timing {
             backoff_first_ms: SECOND_MS,
             backoff_max_ms: 5 * MINUTE_MS,
             fixed_backoff_max_ms: 8 * SECOND_MS,
+            feeler_ms: 2 * MINUTE_MS,
             discourage_ms: 24 * 60 * MINUTE_MS,
             save_book_ms: MINUTE_MS,
             list_peers_ms: SECOND_MS,

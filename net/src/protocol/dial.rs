@@ -1,19 +1,23 @@
 //! Whom to connect to, and when to try again.
 //!
 //! Fixed addresses are dialled for ever, beyond the slots. Free slots are filled from the address
-//! book. A failed address waits 1, 2, 4 .. seconds up to a limit, with some jitter, so that
-//! nodes that lost each other at the same moment do not knock at the same moment.
+//! book, the anchors of the last run first, at most one of each network group, so that a party
+//! with many addresses in one place is one peer among several. A failed address waits 1, 2, 4 ..
+//! seconds up to a limit, with some jitter, so that nodes that lost each other at the same moment
+//! do not knock at the same moment. Now and then a feeler goes out: it only finds out whether an
+//! address works, so that the book holds enough that do.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
-use chain::ledger::PeerId;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::address::AddressBook;
+use super::ban::Bans;
 use super::config::Timing;
 use super::discouraged::Discouraged;
+use super::group::Group;
 use super::outbox::Outbox;
 use super::peers::Peers;
 use super::port::{Millis, Output};
@@ -32,29 +36,29 @@ struct Fixed {
     next_at: Millis,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
-    Dialling,
-    Connected(PeerId),
-}
-
 /// Opens connections.
 #[derive(Debug, Default)]
 pub(crate) struct Dialler {
     fixed: BTreeMap<SocketAddr, Fixed>,
-    links: BTreeMap<SocketAddr, Link>,
+    /// Addresses that are being dialled or connected.
+    links: BTreeSet<SocketAddr>,
+    /// The one of them that is only tried out.
+    feeler: Option<SocketAddr>,
+    /// To be dialled before all others of the book.
+    anchors: VecDeque<SocketAddr>,
     /// Who answered at an address the last time, so that a node we have already is not dialled.
     nodes: BTreeMap<SocketAddr, NodeId>,
     book_at: Millis,
+    feeler_at: Option<Millis>,
     slots: usize,
 }
 
 /// What the dialler looks at to choose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'a> {
-    pub(crate) book: &'a AddressBook,
     pub(crate) peers: &'a Peers,
     pub(crate) discouraged: &'a Discouraged,
+    pub(crate) bans: &'a Bans,
 }
 
 impl Known<'_> {
@@ -64,6 +68,7 @@ impl Known<'_> {
 
     fn is_taken_or_bad(&self, address: &SocketAddr, now: Millis) -> bool {
         self.discouraged.contains(address.ip(), now)
+            || self.bans.contains(address.ip(), now)
             || self.peers.iter().any(|(_, peer)| peer.listens_at() == Some(*address))
     }
 }
@@ -80,8 +85,9 @@ pub(crate) enum Ending {
 }
 
 impl Dialler {
-    pub(crate) fn new(slots: usize, fixed: &[SocketAddr]) -> Dialler {
-        let mut dialler = Dialler { slots, ..Dialler::default() };
+    pub(crate) fn new(slots: usize, fixed: &[SocketAddr], anchors: &[SocketAddr]) -> Dialler {
+        let anchors = anchors.iter().copied().collect();
+        let mut dialler = Dialler { slots, anchors, ..Dialler::default() };
         fixed.iter().for_each(|address| dialler.add_fixed(*address));
         dialler
     }
@@ -97,13 +103,23 @@ impl Dialler {
         self.fixed.contains_key(address)
     }
 
+    /// Whether a fixed peer is at this host, at whatever port.
+    pub(crate) fn is_fixed_host(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.fixed.keys().any(|address| address.ip().to_canonical() == ip)
+    }
+
+    pub(crate) fn is_feeler(&self, address: &SocketAddr) -> bool {
+        self.feeler == Some(*address) && !self.is_fixed(address)
+    }
+
     /// Notes that the address is our own and must not be dialled.
     pub(crate) fn forget(&mut self, address: &SocketAddr) {
         self.fixed.remove(address);
     }
 
-    pub(crate) fn connected(&mut self, address: SocketAddr, peer: PeerId, node_id: NodeId) {
-        self.links.insert(address, Link::Connected(peer));
+    pub(crate) fn connected(&mut self, address: SocketAddr, node_id: NodeId) {
+        self.links.insert(address);
         self.nodes.insert(address, node_id);
         if self.nodes.len() > MAX_NODES {
             self.nodes.pop_first();
@@ -120,6 +136,7 @@ impl Dialler {
         rng: &mut StdRng,
     ) {
         self.links.remove(address);
+        self.feeler.take_if(|feeler| feeler == address);
         let Some(fixed) = self.fixed.get_mut(address) else { return };
         fixed.failures = match ending {
             Ending::Fair => 0,
@@ -141,51 +158,112 @@ impl Dialler {
     pub(crate) fn tick(
         &mut self,
         now: Millis,
+        book: &mut AddressBook,
         known: Known<'_>,
+        timing: &Timing,
         rng: &mut StdRng,
         out: &mut Outbox,
     ) {
         for (address, fixed) in &mut self.fixed {
-            if self.links.contains_key(address) || now < fixed.next_at {
+            if self.links.contains(address) || now < fixed.next_at {
                 continue;
             }
-            if known.is_connected(self.nodes.get(address)) {
+            if known.is_connected(self.nodes.get(address)) || known.bans.contains(address.ip(), now)
+            {
                 fixed.next_at = now + BOOK_INTERVAL_MS;
                 continue;
             }
-            self.links.insert(*address, Link::Dialling);
+            self.links.insert(*address);
             out.push(Output::Connect(*address));
         }
-        if now < self.book_at {
+        if now >= self.book_at {
+            self.book_at = now + BOOK_INTERVAL_MS;
+            self.fill_slots(now, book, known, rng, out);
+        }
+        let feeler_at = *self.feeler_at.get_or_insert(now + timing.feeler_ms);
+        if now >= feeler_at {
+            self.feeler_at = Some(now + timing.feeler_ms);
+            self.feel(now, book, known, rng, out);
+        }
+    }
+
+    fn fill_slots(
+        &mut self,
+        now: Millis,
+        book: &AddressBook,
+        known: Known<'_>,
+        rng: &mut StdRng,
+        out: &mut Outbox,
+    ) {
+        while self.has_free_slot() {
+            let groups = self.groups();
+            let allowed = |address: &SocketAddr| {
+                self.is_free(address, known, now) && !groups.contains(&Group::of(address.ip()))
+            };
+            let anchor = self.anchors.iter().position(allowed);
+            let picked = match anchor {
+                Some(at) => self.anchors.remove(at),
+                None => book.pick(now, rng, allowed),
+            };
+            let Some(address) = picked else { break };
+            self.links.insert(address);
+            out.push(Output::Connect(address));
+        }
+        // They were the first; from now on they are addresses like others.
+        self.anchors.clear();
+    }
+
+    /// Sends a feeler. Without a single peer there is no telling whether it is the address or our
+    /// own line that does not work.
+    fn feel(
+        &mut self,
+        now: Millis,
+        book: &mut AddressBook,
+        known: Known<'_>,
+        rng: &mut StdRng,
+        out: &mut Outbox,
+    ) {
+        if self.slots == 0 || self.feeler.is_some() || known.peers.iter().next().is_none() {
             return;
         }
-        self.book_at = now + BOOK_INTERVAL_MS;
-        while self.has_free_slot() {
-            let allowed = |address: &SocketAddr| {
-                !self.links.contains_key(address)
-                    && !self.fixed.contains_key(address)
-                    && !known.is_connected(self.nodes.get(address))
-                    && !known.is_taken_or_bad(address, now)
-            };
-            let Some(address) = known.book.pick(now, rng, allowed) else {
-                break;
-            };
-            self.links.insert(address, Link::Dialling);
+        let allowed = |address: &SocketAddr| self.is_free(address, known, now);
+        if let Some(address) = book.pick_for_test(now, rng, allowed) {
+            self.feeler = Some(address);
+            self.links.insert(address);
             out.push(Output::Connect(address));
         }
     }
 
-    /// Fixed addresses take no slots.
+    /// Whether nothing but the choice of groups speaks against dialling an address of the book.
+    fn is_free(&self, address: &SocketAddr, known: Known<'_>, now: Millis) -> bool {
+        !self.links.contains(address)
+            && !self.fixed.contains_key(address)
+            && !known.is_connected(self.nodes.get(address))
+            && !known.is_taken_or_bad(address, now)
+    }
+
+    /// The groups we have a connection to, or are about to. The local one is not counted: those
+    /// in it are chosen by whoever runs the machine.
+    fn groups(&self) -> BTreeSet<Group> {
+        let links = self.links.iter().filter(|address| !self.is_feeler(address));
+        let groups = links.map(|address| Group::of(address.ip()));
+        groups.filter(|group| *group != Group::Local).collect()
+    }
+
+    /// Fixed addresses and feelers take no slots.
     fn has_free_slot(&self) -> bool {
-        let taken = self.links.keys().filter(|address| !self.fixed.contains_key(address)).count();
-        taken < self.slots
+        let takes = |address: &&SocketAddr| {
+            !self.fixed.contains_key(*address) && self.feeler != Some(**address)
+        };
+        self.links.iter().filter(takes).count() < self.slots
     }
 
     pub(crate) fn wake_at(&self) -> Option<Millis> {
-        let idle = self.fixed.iter().filter(|(address, _)| !self.links.contains_key(address));
+        let idle = self.fixed.iter().filter(|(address, _)| !self.links.contains(*address));
         let fixed = idle.map(|(_, fixed)| fixed.next_at).min();
         let book = self.has_free_slot().then_some(self.book_at);
-        fixed.into_iter().chain(book).min()
+        let feeler = self.feeler_at.filter(|_| self.slots > 0);
+        fixed.into_iter().chain(book).chain(feeler).min()
     }
 }
 
@@ -196,5 +274,7 @@ pub(crate) fn backoff_ms(failures: u32, first_ms: u64, max_ms: u64, rng: &mut St
     full_ms - rng.random_range(0..=full_ms / 4)
 }
 
+#[cfg(test)]
+mod eclipse;
 #[cfg(test)]
 mod tests;

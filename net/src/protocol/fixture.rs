@@ -48,6 +48,18 @@ impl Bench {
         outputs.filter(|o| !matches!(o, Output::Peers(_) | Output::SaveBook(_))).collect()
     }
 
+    /// The list of peers as people see it.
+    pub(super) fn peers(&mut self) -> Arc<[PeerInfo]> {
+        self.protocol.list_peers = Dirty { changed: true, not_before: self.now };
+        self.protocol.handle(self.now, Input::Tick);
+        let outputs = std::iter::from_fn(|| self.protocol.poll());
+        let lists = outputs.filter_map(|output| match output {
+            Output::Peers(list) => Some(list),
+            _ => None,
+        });
+        lists.last().expect("it is due")
+    }
+
     /// Lets time pass, waking the protocol whenever it wants.
     pub(super) fn pass(&mut self, ms: u64) -> Vec<Output> {
         let end = self.now + ms;

@@ -11,7 +11,9 @@ use chain::ledger::PeerId;
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 
-use super::address::{AddressBook, is_plausible};
+use super::address::AddressBook;
+use super::ban::Bans;
+use super::group::is_plausible;
 use super::outbox::Outbox;
 use super::port::{Direction, Millis};
 use crate::wire::message::MAX_ADDRESSES;
@@ -66,6 +68,7 @@ impl Gossip {
     pub(crate) fn asked(
         &mut self,
         peer: PeerId,
+        now: Millis,
         book: &AddressBook,
         rng: &mut StdRng,
         out: &mut Outbox,
@@ -76,7 +79,7 @@ impl Gossip {
         }
         let share = (book.len() * ANSWER_PERCENT / 100).clamp(MAX_RELAYED, MAX_ADDRESSES);
         let ip = talker.ip;
-        let mut list = book.sample(share, rng);
+        let mut list = book.sample(share, now, rng);
         list.retain(|known| is_plausible(&known.socket(), ip));
         out.send(peer, Message::Addresses(list));
     }
@@ -88,6 +91,7 @@ impl Gossip {
         list: &[KnownAddress],
         now: Millis,
         book: &mut AddressBook,
+        bans: &Bans,
     ) -> Vec<KnownAddress> {
         let Some(talker) = self.talkers.get_mut(&peer) else {
             return Vec::new();
@@ -100,7 +104,9 @@ impl Gossip {
         let mut fresh = list[..heard].to_vec();
         fresh.retain(|known| {
             let address = known.socket();
-            is_plausible(&address, talker.ip) && book.heard(address, known.last_seen_s, now)
+            is_plausible(&address, talker.ip)
+                && !bans.contains(address.ip(), now)
+                && book.heard(address, talker.ip, known.last_seen_s, now)
         });
         fresh
     }

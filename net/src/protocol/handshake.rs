@@ -15,19 +15,39 @@ pub(crate) enum Admission {
     Keep,
     /// Keep it and drop the older one to the same node.
     Replace(PeerId),
+    /// Keep it if another inbound one can be dropped for it.
+    MakeRoom,
     /// Drop it. The older connection to the same node, if that is the reason, may be dead:
     /// it is worth a ping.
     Refuse(Reason, Option<PeerId>),
 }
 
+/// What is known of a new connection's address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    /// The operator has banned it.
+    pub(crate) banned: bool,
+    /// Only chosen peers may connect, and it is none of them.
+    pub(crate) stranger: bool,
+    /// A peer there broke a rule not long ago.
+    pub(crate) discouraged: bool,
+    /// We only wanted to know whether somebody is there.
+    pub(crate) feeler: bool,
+}
+
 /// Decides about a new connection.
-pub(crate) fn admit(config: &Config, peers: &Peers, new: &Peer, discouraged: bool) -> Admission {
-    if new.node_id == config.node_id {
-        return Admission::Refuse(Reason::Myself, None);
-    }
+pub(crate) fn admit(config: &Config, peers: &Peers, new: &Peer, standing: Standing) -> Admission {
     let inbound = new.direction == Direction::Inbound;
-    if inbound && discouraged {
-        return Admission::Refuse(Reason::Discouraged, None);
+    let plain = match standing {
+        _ if new.node_id == config.node_id => Some(Reason::Myself),
+        Standing { banned: true, .. } => Some(Reason::Banned),
+        Standing { feeler: true, .. } => Some(Reason::Tried),
+        Standing { stranger: true, .. } if inbound => Some(Reason::Stranger),
+        Standing { discouraged: true, .. } if inbound => Some(Reason::Discouraged),
+        _ => None,
+    };
+    if let Some(reason) = plain {
+        return Admission::Refuse(reason, None);
     }
     if let Some(older) = peers.by_node(&new.node_id) {
         let same_way = peers.get(older).is_some_and(|peer| peer.direction == new.direction);
@@ -38,7 +58,7 @@ pub(crate) fn admit(config: &Config, peers: &Peers, new: &Peer, discouraged: boo
         };
     }
     if inbound && peers.inbound_count() >= config.inbound_slots {
-        return Admission::Refuse(Reason::Full, None);
+        return Admission::MakeRoom;
     }
     Admission::Keep
 }
@@ -62,7 +82,7 @@ pub(crate) fn hello(config: &Config, height: u32) -> Message {
         protocol: PROTOCOL_VERSION,
         agent,
         height,
-        listen_port: config.listen_port,
+        listen_port: config.listen_port.filter(|_| !config.exclusive),
     })
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use chain::ledger::PeerId;
 
+use super::group::Group;
+use super::merit::Merit;
 use super::port::{Direction, Millis, PeerInfo, PeerState};
 use crate::wire::{Hello, NodeId};
 
@@ -67,23 +69,33 @@ impl Peers {
         self.map.values().filter(|peer| peer.direction == Direction::Inbound).count()
     }
 
-    /// The list for people; heights and round trips are kept elsewhere.
-    pub(crate) fn list(
-        &self,
-        height: impl Fn(PeerId) -> u32,
-        ping_ms: impl Fn(PeerId) -> Option<u64>,
-    ) -> Vec<PeerInfo> {
-        let info = |(id, peer): (PeerId, &Peer)| PeerInfo {
-            id,
-            address: peer.address,
-            node_id: peer.node_id,
-            direction: peer.direction,
-            agent: peer.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
-            height: height(id),
-            ping_ms: ping_ms(id),
-            connected_at: peer.connected_at,
-            state: if peer.hello.is_some() { PeerState::Ready } else { PeerState::Greeting },
+    /// The list for people; what other parts know of a peer they say.
+    pub(crate) fn list(&self, told: impl Fn(PeerId) -> Told) -> Vec<PeerInfo> {
+        let info = |(id, peer): (PeerId, &Peer)| {
+            let Told { height, ping_ms, merit } = told(id);
+            PeerInfo {
+                id,
+                address: peer.address,
+                node_id: peer.node_id,
+                direction: peer.direction,
+                group: Group::of(peer.address.ip()),
+                agent: peer.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
+                height,
+                ping_ms,
+                connected_at: peer.connected_at,
+                last_block: merit.last_block,
+                last_transaction: merit.last_transaction,
+                state: if peer.hello.is_some() { PeerState::Ready } else { PeerState::Greeting },
+            }
         };
         self.iter().map(info).collect()
     }
+}
+
+/// What is known of a peer elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    pub(crate) height: u32,
+    pub(crate) ping_ms: Option<u64>,
+    pub(crate) merit: Merit,
 }

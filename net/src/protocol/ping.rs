@@ -17,6 +17,7 @@ struct Pulse {
     open: Option<Open>,
     last_heard: Millis,
     round_trip_ms: Option<u64>,
+    shortest_ms: Option<u64>,
 }
 
 /// A ping that is not answered yet.
@@ -35,7 +36,13 @@ pub(crate) struct Pings {
 impl Pings {
     /// Starts with a ping at once, to learn the distance.
     pub(crate) fn ready(&mut self, peer: PeerId, now: Millis) {
-        let pulse = Pulse { next_at: now, open: None, last_heard: now, round_trip_ms: None };
+        let pulse = Pulse {
+            next_at: now,
+            open: None,
+            last_heard: now,
+            round_trip_ms: None,
+            shortest_ms: None,
+        };
         self.peers.insert(peer, pulse);
     }
 
@@ -60,12 +67,19 @@ impl Pings {
     pub(crate) fn pong(&mut self, peer: PeerId, nonce: u64, now: Millis) {
         let Some(pulse) = self.peers.get_mut(&peer) else { return };
         if let Some(open) = pulse.open.take_if(|open| open.nonce == nonce) {
-            pulse.round_trip_ms = Some(now - open.sent_at);
+            let took_ms = now - open.sent_at;
+            pulse.round_trip_ms = Some(took_ms);
+            pulse.shortest_ms = Some(pulse.shortest_ms.map_or(took_ms, |ms| ms.min(took_ms)));
         }
     }
 
     pub(crate) fn round_trip_ms(&self, peer: PeerId) -> Option<u64> {
         self.peers.get(&peer).and_then(|pulse| pulse.round_trip_ms)
+    }
+
+    /// The shortest round trip of all, which no later load on the line can lengthen.
+    pub(crate) fn shortest_ms(&self, peer: PeerId) -> Option<u64> {
+        self.peers.get(&peer).and_then(|pulse| pulse.shortest_ms)
     }
 
     /// Sends the pings that are due; returns the peers that are gone.

@@ -8,6 +8,8 @@ use chain::Hash;
 use chain::header::Header;
 use chain::ledger::PeerId;
 
+use super::ban::Ban;
+use super::group::Group;
 use crate::wire::{Message, NodeId, WireError};
 
 /// A moment: milliseconds since the Unix epoch.
@@ -103,6 +105,9 @@ pub enum Input {
     },
     /// Keep a connection to this address from now on.
     AddPeer(SocketAddr),
+    /// These are the operator's bans from now on, all of them, at most
+    /// [`MAX_BANS`](super::MAX_BANS).
+    Bans(Vec<Ban>),
     /// Time has passed.
     Tick,
 }
@@ -209,6 +214,8 @@ pub struct PeerInfo {
     pub node_id: NodeId,
     /// Who opened the connection.
     pub direction: Direction,
+    /// The part of the network it is in.
+    pub group: Group,
     /// Program and version, empty until its hello.
     pub agent: String,
     /// Greatest height it is known to have.
@@ -217,6 +224,10 @@ pub struct PeerInfo {
     pub ping_ms: Option<u64>,
     /// When the handshake was done.
     pub connected_at: Millis,
+    /// When it last brought a block of the main chain before anybody else did.
+    pub last_block: Option<Millis>,
+    /// When it last brought a transaction that the pool took.
+    pub last_transaction: Option<Millis>,
     /// How far the connection has come.
     pub state: PeerState,
 }
@@ -257,9 +268,21 @@ pub enum Reason {
     /// All slots are taken.
     #[error("all slots are taken")]
     Full,
+    /// It had to go for another peer, because all slots are taken.
+    #[error("made room for another peer")]
+    Evicted,
     /// It broke a rule not long ago.
     #[error("broke a rule not long ago")]
     Discouraged,
+    /// The operator wants nothing to do with its address.
+    #[error("banned by the operator")]
+    Banned,
+    /// Only chosen peers may connect, and it is none of them.
+    #[error("not one of the chosen peers")]
+    Stranger,
+    /// It was only to be seen whether somebody is there.
+    #[error("was only tried out")]
+    Tried,
     /// It broke a rule of the protocol.
     #[error("broke the protocol: {0}")]
     Protocol(&'static str),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 
 use chain::ledger::PeerId;
@@ -91,9 +91,18 @@ impl PeerPort {
         }
     }
 
-    /// Lets in who knocks, as far as there is room for handshakes.
-    pub(crate) fn accept(&mut self, door: &mut Door<'_>, now: Millis) {
+    /// Lets in who knocks and may, as far as there is room for handshakes.
+    pub(crate) fn accept(
+        &mut self,
+        door: &mut Door<'_>,
+        now: Millis,
+        may_knock: impl Fn(IpAddr) -> bool,
+    ) {
         while let Some((stream, address)) = self.listener.accept(now) {
+            if !may_knock(address.ip()) {
+                tracing::debug!(target: "net", %address, "refused: banned or a stranger");
+                continue;
+            }
             let pending = self.links.values().filter(|link| {
                 link.direction == Direction::Inbound && link.stage == Stage::Handshake
             });

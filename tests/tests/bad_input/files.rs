@@ -147,6 +147,30 @@ fn a_damaged_address_book_is_begun_anew_and_told() {
     assert!(net::AddressBook::decode(&bytes).unwrap().is_empty());
 }
 
+#[test]
+fn lines_that_are_no_bans_are_told_and_the_others_hold() {
+    let temp = tempfile::tempdir().unwrap();
+    let setup = stopped(temp.path());
+    let text = b"\xff\xfe\n203.0.113.0/24 99999999999\n203.0.113.0/99 1\n";
+    std::fs::write(setup.data.join("bans.txt"), text).unwrap();
+    let mut node = setup.start();
+    wait_for_log(&node, "these lines are no bans and are left out");
+    wait_for_log(&node, "lines=[1, 3]");
+    let bans = node.ask("BANS").unwrap();
+    assert_eq!((bans.as_array().unwrap().len(), &bans[0]["banned"]), (1, &"203.0.113.0/24".into()));
+    assert_well(&mut node);
+}
+
+#[test]
+fn an_address_book_of_an_older_version_is_begun_anew_and_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let setup = stopped(temp.path());
+    std::fs::write(setup.data.join("peers.book"), [1, 0]).unwrap();
+    let mut node = setup.start();
+    wait_for_log(&node, "address book has version 1, this program knows 2");
+    assert_well(&mut node);
+}
+
 /// Asserts that a node refuses its index until it is rebuilt, and then has lost nothing.
 fn assert_rebuildable(setup: &Setup) {
     let path = setup.data.join(INDEX).display().to_string();

@@ -6,7 +6,7 @@ use tests::node::{Setup, wait_until};
 use super::support::{PROGRAM, assert_refused, assert_well, free_network, stranger};
 
 /// A request of every command that needs `AUTH`.
-fn guarded_requests() -> [String; 7] {
+fn guarded_requests() -> [String; 9] {
     let somebody = PublicKey([7; 32]);
     [
         "PUT key value".to_string(),
@@ -14,6 +14,8 @@ fn guarded_requests() -> [String; 7] {
         format!("HANDOVER key {somebody}"),
         format!("SEND {somebody} 1"),
         "ADDPEER 127.0.0.1:1".to_string(),
+        "BAN 203.0.113.1".to_string(),
+        "UNBAN 203.0.113.1".to_string(),
         "MINE 1".to_string(),
         "SHUTDOWN".to_string(),
     ]
