@@ -72,6 +72,9 @@ pub struct LedgerOptions {
     pub key: Option<SigningKey>,
     /// Who receives what this node mines; `None` = it does not mine.
     pub payee: Option<PublicKey>,
+    /// The first extranonce of its searches. Nodes that mine for one payee search different
+    /// headers if this differs.
+    pub extranonce_start: u64,
     /// Bounds of the pool.
     pub pool: PoolLimits,
 }

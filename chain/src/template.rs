@@ -18,8 +18,10 @@ use crate::tx::{CheckedTransaction, PublicKey};
 /// Bytes of a block kept free for header, count and coinbase.
 const RESERVED_BYTES: usize = 1024;
 
-/// How far a miner may roll a header's time, in seconds.
-const TIME_ROLL_S: u32 = 60;
+/// How far a miner may roll a header's time, in seconds. Our own search comes to the time last of
+/// all; miners that cannot roll versions fast enough roll it by a minute (cgminer), and two hours
+/// is what pools allow.
+const TIME_ROLL_S: u32 = 7200;
 
 /// What a template is built on.
 pub(crate) struct Base<'a> {
@@ -30,6 +32,7 @@ pub(crate) struct Base<'a> {
     pub(crate) parent_hash: Hash,
     pub(crate) payee: PublicKey,
     pub(crate) now_s: u64,
+    pub(crate) extranonce_start: u64,
 }
 
 /// A candidate block, already executed: the mined block is not executed again, unless somebody
@@ -162,7 +165,7 @@ fn job(base: &Base<'_>, coinbase: &Coinbase, others: &[CheckedTransaction], id: 
         bits,
         target: bits.decode().expect("the retarget rule gives canonical bits"),
         extranonce_bytes: EXTRANONCE_BYTES,
-        extranonce_start: 0,
+        extranonce_start: base.extranonce_start,
         version_mask: VERSION_ROLL_MASK,
     }
 }

@@ -79,6 +79,14 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, FolderError> {
     Ok(bytes)
 }
 
+/// A random number.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn random_u32() -> Result<u32, FolderError> {
+    Ok(u32::from_le_bytes(*random()?))
+}
+
 impl Folder {
     /// Creates the folder if it is not there, and locks it.
     ///

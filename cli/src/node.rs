@@ -33,7 +33,7 @@ use chain::params::Network;
 use chain::rules::isolation::checked_genesis;
 use chain::store::{SqliteArchive, SqliteStore, StoreError};
 use chain::verify::Verifier;
-use crossbeam::channel::bounded;
+use crossbeam::channel::{bounded, never};
 use kv::KeyValue;
 use net::{Identity, Reactor, ReactorConfig, ServiceLimits};
 
@@ -62,6 +62,9 @@ const REACTOR_QUEUE: usize = 4096;
 
 /// Solutions of miners; there is one a job at most.
 const SOLUTION_QUEUE: usize = 16;
+
+/// Blocks of miners at the Stratum port. When full, they wait there.
+const BLOCK_QUEUE: usize = 16;
 
 /// Templates for the Stratum port. When full, the ledger waits.
 const TEMPLATE_QUEUE: usize = 64;
@@ -130,6 +133,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         machine: Arc::clone(&machine),
         key: wallet.as_ref().map(Wallet::key),
         payee: payee.filter(|_| config.threads > 0 || config.stratum.is_some()),
+        extranonce_start: u64::from(folder::random_u32()?) << 32,
         pool: PoolLimits::default(),
     };
     let ledger = open_ledger(folder.path(), options)?;
@@ -146,6 +150,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let (to_protocol, from_stages) = bounded(REACTOR_QUEUE);
     let (to_admin, events) = bounded(REACTOR_QUEUE);
     let (to_stratum, templates) = bounded(TEMPLATE_QUEUE);
+    let (blocks, blocks_out) = bounded(BLOCK_QUEUE);
 
     // Stages.
     let identity = Identity::from_secret(*folder.identity()?);
@@ -177,9 +182,9 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         .map_err(|source| listen_error("administration", config.admin, source))?;
     let mut listening = vec![("peers", peers_address), ("admin", admin_address)];
     if let (Some(address), Some(workers)) = (config.stratum, workers) {
-        let joints = StratumJoints { templates, ledger: inputs.clone(), workers };
+        let joints = StratumJoints { templates, blocks: blocks.clone(), workers };
         let payee = payee.ok_or(NodeError::NoPayee)?;
-        let stratum = Stratum::new(payee, network.future_limit_s, joints);
+        let stratum = Stratum::new(payee, folder::random_u32()?, joints);
         let address = reactor
             .add_service(address, stratum::limits(), Box::new(stratum))
             .map_err(|source| listen_error("miners", address, source))?;
@@ -188,7 +193,9 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let ledger_stage = LedgerStage {
         ledger,
         inputs: inputs_out,
-        solutions: solutions_out,
+        // A queue that nobody sends to is closed, which would mean the end.
+        solutions: if search.is_some() { solutions_out } else { never() },
+        blocks: if config.stratum.is_some() { blocks_out } else { never() },
         search,
         mining: VecDeque::new(),
         stop: crew.stop_handle(),
@@ -219,7 +226,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
     }
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
-    drop((work, reads));
+    drop((work, reads, blocks));
 
     announce(&folder, config, &listening)?;
     let result = crew.run_until_stopped(&signals);

@@ -7,23 +7,24 @@
 //! never dropped.
 
 mod connection;
+mod work;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use chain::ledger::{Input, Mined};
+use chain::ledger::Mined;
 use chain::template::Template;
 use chain::tx::PublicKey;
 use crossbeam::channel::{Receiver, Sender};
-use miner::Job;
 use miner::job::VERSION_MASK;
-use miner::stratum::server::{self, Event, Login, Now, Session, Share};
+use miner::stratum::server::{self, Event, Login, Session, Share};
 use net::{ClientId, Millis, Service, ServiceLimits, ServiceOutput};
 use parking_lot::Mutex;
 
 use connection::{Connection, Next};
+use work::{Change, Work, payee_of};
 pub use workers::Workers;
 
 /// Miners are given a new job after so long though the tip is the same: some stop without one
@@ -36,14 +37,21 @@ const ADJUST_MS: u64 = 10_000;
 /// Blocks for which the ledger had no room are offered again after so long.
 const RETRY_MS: u64 = 10;
 
-/// How an address in a user name begins.
-const ADDRESS_START: &str = "grvn1";
+/// Miners of one host, so that none can take every place. Loopback may have them all.
+const MAX_MINERS_A_HOST: usize = MAX_MINERS / 2;
+
+/// Miners in all.
+const MAX_MINERS: usize = 512;
+
+/// Set in the low half of every extranonce given here: the node's own threads count up from a start
+/// without it.
+const OF_STRATUM: u32 = 1 << 31;
 
 /// Bounds of the port: 512 miners, who are sent about a kilobyte every half minute. One that does
 /// not read is dropped after a minute or 256 KiB.
 pub fn limits() -> ServiceLimits {
     ServiceLimits {
-        max_clients: 512,
+        max_clients: MAX_MINERS,
         refusal: server::refusal("too many miners: try again later, or at another node"),
         pause_output_bytes: 64 * 1024,
         max_output_bytes: 256 * 1024,
@@ -56,7 +64,7 @@ pub struct StratumJoints {
     /// What to mine, from the ledger; `None` = nothing for now.
     pub templates: Receiver<Option<Arc<Template>>>,
     /// To the ledger: blocks.
-    pub ledger: Sender<Input>,
+    pub blocks: Sender<Mined>,
     /// The accounts, which the admin port shows.
     pub workers: Arc<Mutex<Workers>>,
 }
@@ -66,8 +74,6 @@ pub struct Stratum {
     joints: StratumJoints,
     /// Who is paid when a user name is no address.
     payee: PublicKey,
-    /// How far ahead of the clock a header's time may be, in seconds.
-    future_limit_s: u32,
     connections: BTreeMap<ClientId, Connection>,
     work: Option<Work>,
     /// Templates that shares can still come of, by their job's number.
@@ -76,42 +82,29 @@ pub struct Stratum {
     newest: Option<Arc<Template>>,
     next_extranonce1: u32,
     /// Blocks the ledger has had no room for.
-    unsent: VecDeque<Input>,
+    unsent: VecDeque<Mined>,
     outbox: VecDeque<ServiceOutput>,
+    /// When miners are next given a job, or a sign of life.
+    renew_at: Millis,
     adjust_at: Millis,
     now: Millis,
 }
 
-/// What is mined.
-struct Work {
-    template: Arc<Template>,
-    /// For each payee; made when first asked for.
-    jobs: BTreeMap<PublicKey, Arc<Job>>,
-    renew_at: Millis,
-}
-
-impl Work {
-    fn job(&mut self, payee: PublicKey) -> Arc<Job> {
-        let job = self.jobs.entry(payee).or_insert_with(|| self.template.job_for(payee));
-        Arc::clone(job)
-    }
-}
-
 impl Stratum {
-    /// A port without miners.
-    pub fn new(payee: PublicKey, future_limit_s: u32, joints: StratumJoints) -> Stratum {
+    /// A port without miners. `start` is where the extranonces of connections begin: two nodes that
+    /// mine for one payee should not give the same ones.
+    pub fn new(payee: PublicKey, start: u32, joints: StratumJoints) -> Stratum {
         Stratum {
             joints,
             payee,
-            future_limit_s,
             connections: BTreeMap::new(),
             work: None,
             templates: BTreeMap::new(),
             newest: None,
-            // The node's own threads count up from zero.
-            next_extranonce1: 1 << 31,
+            next_extranonce1: start | OF_STRATUM,
             unsent: VecDeque::new(),
             outbox: VecDeque::new(),
+            renew_at: Millis(0),
             adjust_at: Millis(0),
             now: Millis(0),
         }
@@ -125,7 +118,7 @@ impl Stratum {
             self.forget_jobs();
             return;
         };
-        let changes = self.work.as_ref().map(|work| Change::between(&work.template, &template));
+        let changes = self.work.as_ref().map(|work| work.change(&template));
         self.newest = Some(template);
         match changes {
             None | Some(Change::Tip) => {
@@ -139,35 +132,32 @@ impl Stratum {
 
     fn forget_jobs(&mut self) {
         self.templates.clear();
+        self.unsent.clear(); // too late for what is not in the ledger's queue by now
         self.connections.values_mut().for_each(|connection| connection.session.forget_jobs());
     }
 
     /// Gives everybody the newest template.
     fn renew(&mut self) {
-        let renew_at = self.now + RENEW_MS;
-        match (self.newest.take(), &mut self.work) {
-            (Some(template), work) => {
-                self.templates.insert(template.job().id, Arc::clone(&template));
-                if self.templates.len() > server::MAX_JOBS {
-                    self.templates.pop_first(); // no miner has a job of it any more
-                }
-                *work = Some(Work { template, jobs: BTreeMap::new(), renew_at });
+        self.renew_at = self.now + RENEW_MS;
+        if let Some(template) = self.newest.take() {
+            self.templates.insert(template.job().id, Arc::clone(&template));
+            if self.templates.len() > server::MAX_JOBS {
+                self.templates.pop_first(); // no miner has a job of it any more
             }
-            // The same again, under a new number.
-            (None, Some(work)) => work.renew_at = renew_at,
-            (None, None) => return,
+            self.work = Some(Work::new(template));
         }
         let ids: Vec<ClientId> = self.connections.keys().copied().collect();
         ids.into_iter().for_each(|id| self.give(id));
     }
 
-    /// Gives a miner what is mined, if it is ready and there is something.
+    /// Gives a miner what is mined, or a sign of life if there is nothing.
     fn give(&mut self, id: ClientId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let (Some(work), Some(payee)) = (&mut self.work, connection.payee)
-            && connection.session.is_ready()
-        {
-            connection.session.give(work.job(payee));
+        if let Some(payee) = connection.payee {
+            match &mut self.work {
+                Some(work) => connection.session.give(&work.job(payee)),
+                None => connection.session.repeat_difficulty(),
+            }
         }
         self.flush(id);
     }
@@ -183,27 +173,30 @@ impl Stratum {
 
     /// Serves a miner's lines until it has none or has had its share of time.
     fn serve(&mut self, id: ClientId) {
-        let now = self.clock();
         while let Some(connection) = self.connections.get_mut(&id) {
             match connection.next_line(self.now) {
+                Next::Line(line) if line.trim_ascii().is_empty() => {}
                 Next::Line(line) => {
-                    let event = connection.session.line(now, &line);
+                    let event = connection.session.line(self.now.0, &line);
                     self.event(id, event);
                 }
                 Next::Nothing => break,
-                Next::Close(reason) => {
-                    self.outbox.extend(reason.map(|reason| {
-                        let bytes = server::refusal(reason);
-                        ServiceOutput::Send { client: id, bytes }
-                    }));
-                    self.outbox.push_back(ServiceOutput::Close { client: id });
-                    break;
-                }
+                Next::Close(reason) => self.close(id, reason),
             }
         }
         if let Some(connection) = self.connections.get_mut(&id) {
             self.outbox.extend(connection.flow(id));
         }
+    }
+
+    fn close(&mut self, id: ClientId, reason: Option<&str>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.close();
+        }
+        self.outbox.extend(
+            reason.map(|reason| ServiceOutput::Send { client: id, bytes: server::refusal(reason) }),
+        );
+        self.outbox.push_back(ServiceOutput::Close { client: id });
     }
 
     fn event(&mut self, id: ClientId, event: Event) {
@@ -223,8 +216,7 @@ impl Stratum {
             }
         }
         self.flush(id);
-        let now = self.clock();
-        if self.connections.get_mut(&id).is_some_and(|it| it.session.wants_job(now)) {
+        if self.connections.get_mut(&id).is_some_and(|it| it.session.wants_job(self.now.0)) {
             self.give(id);
         }
     }
@@ -263,13 +255,13 @@ impl Stratum {
         let height = template.height();
         tracing::info!(target: "stratum", miner = id.0, user, height, %hash, "found a block");
         let template = Arc::clone(template);
-        self.unsent.push_back(Input::Mined(Mined { template, payee, solution }));
+        self.unsent.push_back(Mined { template, payee, solution });
         self.send_blocks();
     }
 
     fn send_blocks(&mut self) {
         while let Some(block) = self.unsent.pop_front() {
-            if let Err(error) = self.joints.ledger.try_send(block) {
+            if let Err(error) = self.joints.blocks.try_send(block) {
                 // A ledger that has ended takes nothing any more: the node stops.
                 self.unsent.extend(error.is_full().then(|| error.into_inner()));
                 break;
@@ -280,67 +272,35 @@ impl Stratum {
     /// Looks at everybody's speed and at who has not logged in.
     fn adjust(&mut self) {
         self.adjust_at = self.now + ADJUST_MS;
-        let now = self.clock();
         let ids: Vec<ClientId> = self.connections.keys().copied().collect();
         for id in ids {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if connection.is_overdue(self.now) {
-                self.outbox.push_back(ServiceOutput::Close { client: id });
-            } else if connection.session.wants_job(now) {
+                self.close(id, Some("nobody has logged in for half a minute"));
+            } else if connection.session.wants_job(self.now.0) {
                 self.give(id);
             }
         }
     }
 
-    fn clock(&self) -> Now {
-        let latest_s = (self.now.0 / 1000).saturating_add(self.future_limit_s.into());
-        Now { unix_ms: self.now.0, latest_s: u32::try_from(latest_s).unwrap_or(u32::MAX) }
-    }
-
     fn new_extranonce1(&mut self) -> u32 {
         let extranonce1 = self.next_extranonce1;
-        self.next_extranonce1 = extranonce1.wrapping_add(1) | 1 << 31;
+        self.next_extranonce1 = extranonce1.wrapping_add(1) | OF_STRATUM;
         extranonce1
-    }
-}
-
-/// What is new in a template.
-enum Change {
-    Tip,
-    /// The one before was empty. Whoever wrote should not have to wait for the half minute.
-    FirstTransactions,
-    Contents,
-}
-
-impl Change {
-    fn between(old: &Template, new: &Template) -> Change {
-        if old.job().prev != new.job().prev {
-            Change::Tip
-        } else if !old.has_transactions() && new.has_transactions() {
-            Change::FirstTransactions
-        } else {
-            Change::Contents
-        }
-    }
-}
-
-/// Who is paid for a user's shares: the address before the first dot, or else the node's payee.
-fn payee_of(user: &str, own: PublicKey) -> Result<PublicKey, String> {
-    let name = user.split_once('.').map_or(user, |(name, _)| name);
-    if name.to_ascii_lowercase().starts_with(ADDRESS_START) {
-        name.parse().map_err(|error| format!("{name:?} is no address: {error}"))
-    } else {
-        Ok(own)
     }
 }
 
 impl Service for Stratum {
     fn opened(&mut self, now: Millis, id: ClientId, address: SocketAddr) {
         self.now = now;
-        let extranonce1 = self.new_extranonce1();
-        let session = Session::new(self.clock(), extranonce1, VERSION_MASK);
-        self.connections.insert(id, Connection::new(now, session));
+        let host = address.ip();
+        let of_host = self.connections.values().filter(|other| other.host == host).count();
+        let session = Session::new(now.0, self.new_extranonce1(), VERSION_MASK);
+        self.connections.insert(id, Connection::new(now, host, session));
         tracing::debug!(target: "stratum", miner = id.0, %address, "connected");
+        if of_host >= MAX_MINERS_A_HOST && !host.is_loopback() {
+            self.close(id, Some("too many miners of one host"));
+        }
     }
 
     fn received(&mut self, now: Millis, id: ClientId, bytes: &[u8]) {
@@ -354,7 +314,7 @@ impl Service for Stratum {
     fn ended(&mut self, now: Millis, id: ClientId) {
         self.now = now;
         self.serve(id);
-        self.outbox.push_back(ServiceOutput::Close { client: id });
+        self.close(id, None);
     }
 
     fn closed(&mut self, now: Millis, id: ClientId) {
@@ -374,7 +334,7 @@ impl Service for Stratum {
             self.template(template);
         }
         self.send_blocks();
-        if self.work.as_ref().is_some_and(|work| work.renew_at <= now) {
+        if self.renew_at <= now {
             self.renew();
         }
         if self.adjust_at <= now {
@@ -390,7 +350,7 @@ impl Service for Stratum {
     }
 
     fn wake_at(&self) -> Option<Millis> {
-        let renew_at = self.work.as_ref().map(|work| work.renew_at);
+        let renew_at = (!self.connections.is_empty()).then_some(self.renew_at);
         let retry_at = (!self.unsent.is_empty()).then(|| self.now + RETRY_MS);
         let rests = self.connections.values().filter_map(Connection::rests_until);
         let adjust_at = (!self.connections.is_empty()).then_some(self.adjust_at);

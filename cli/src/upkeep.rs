@@ -93,6 +93,7 @@ fn reader_options(network: &Network) -> LedgerOptions {
         machine: Arc::new(KeyValue),
         key: None,
         payee: None,
+        extranonce_start: 0,
         pool: PoolLimits::default(),
     }
 }

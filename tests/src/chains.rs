@@ -196,6 +196,7 @@ pub fn options(network: &Network) -> LedgerOptions {
         machine: Arc::new(KeyValue),
         key: None,
         payee: None,
+        extranonce_start: 0,
         pool: PoolLimits::default(),
     }
 }

@@ -19,6 +19,7 @@ const TIME_REFRESH_MS: u64 = 30_000;
 /// What the ledger remembers for its miners.
 pub(super) struct Mining {
     payee: PublicKey,
+    extranonce_start: u64,
     next_job: u64,
     /// Whether a job is out.
     active: bool,
@@ -31,9 +32,10 @@ pub(super) struct Mining {
 }
 
 impl Mining {
-    pub(super) fn new(payee: PublicKey) -> Mining {
+    pub(super) fn new(payee: PublicKey, extranonce_start: u64) -> Mining {
         Mining {
             payee,
+            extranonce_start,
             next_job: 1,
             active: false,
             due: None,
@@ -94,8 +96,7 @@ impl<S: Store> Ledger<S> {
         let forced = mining.mine_to >= next_height || self.tree.is_tied();
         let wanted = !on_demand || forced || !self.pool.is_empty();
         (mining.outdated, mining.work_may_wait, mining.due) = (false, false, None);
-        let (job_id, payee) = (mining.next_job, mining.payee);
-        let template = if wanted { Some(self.template(now, job_id, payee)?) } else { None };
+        let template = if wanted { Some(self.template(now)?) } else { None };
         // Transactions can wait in the pool that cannot stand in a block yet.
         let template =
             template.filter(|template| !on_demand || forced || template.has_transactions());
@@ -109,7 +110,8 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    fn template(&self, now: Time, job_id: u64, payee: PublicKey) -> Result<Template, StoreError> {
+    fn template(&self, now: Time) -> Result<Template, StoreError> {
+        let mining = self.mining.as_ref().expect("only who mines needs templates");
         let tip = self.tree.tip();
         let base = Base {
             network: &self.network,
@@ -117,10 +119,11 @@ impl<S: Store> Ledger<S> {
             view: &self.store,
             parent: self.tree.parent_facts(tip),
             parent_hash: self.tree.point(tip).hash,
-            payee,
+            payee: mining.payee,
             now_s: now.seconds(),
+            extranonce_start: mining.extranonce_start,
         };
-        Template::build(&base, &self.pool, job_id)
+        Template::build(&base, &self.pool, mining.next_job)
     }
 
     /// Makes a block of a solved template. Solutions on an older tip are too late.

@@ -69,7 +69,7 @@ impl<S: Store> Ledger<S> {
             pool: Mempool::new(options.pool),
             kept: BTreeSet::new(),
             kept_records: 0,
-            mining: options.payee.map(Mining::new),
+            mining: options.payee.map(|payee| Mining::new(payee, options.extranonce_start)),
             senders: BTreeMap::new(),
             fresh: VecDeque::new(),
             loose: BTreeMap::new(),

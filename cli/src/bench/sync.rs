@@ -159,6 +159,7 @@ fn open(
         machine: Arc::new(KeyValue),
         key: None,
         payee,
+        extranonce_start: 0,
         pool: PoolLimits::default(),
     };
     Ok(crate::node::open_ledger(folder, options)?)

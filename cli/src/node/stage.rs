@@ -201,6 +201,8 @@ pub(super) struct LedgerStage {
     pub(super) ledger: Ledger<SqliteStore>,
     pub(super) inputs: Receiver<Input>,
     pub(super) solutions: Receiver<Solution>,
+    /// Of miners at the Stratum port.
+    pub(super) blocks: Receiver<Mined>,
     pub(super) search: Option<Arc<Search>>,
     /// What the miners were given last, newest at the end.
     pub(super) mining: VecDeque<Arc<Template>>,
@@ -233,8 +235,10 @@ impl LedgerStage {
     fn take_more(&mut self) -> Result<(), NodeError> {
         let until = now().plus_ms(COMMIT_MS);
         while now() < until {
+            // Blocks of our own first: they are worth nothing when somebody else has one.
             let solution = self.solutions.try_recv().ok().map(|solution| self.mined(solution));
-            let Some(input) = solution.or_else(|| self.inputs.try_recv().ok()) else { break };
+            let block = solution.or_else(|| self.blocks.try_recv().ok().map(Input::Mined));
+            let Some(input) = block.or_else(|| self.inputs.try_recv().ok()) else { break };
             self.ledger.take(now(), input)?;
         }
         Ok(())
@@ -245,16 +249,10 @@ impl LedgerStage {
         let until = self.ledger.wake_at().map_or(LEDGER_NAP, |at| {
             Duration::from_millis(at.unix_ms.saturating_sub(now().unix_ms)).min(LEDGER_NAP)
         });
-        if self.search.is_none() {
-            return match self.inputs.recv_timeout(until) {
-                Ok(input) => Some(input),
-                Err(error) if error.is_timeout() => Some(Input::Tick),
-                Err(_) => None,
-            };
-        }
         select! {
             recv(self.inputs) -> input => input.ok(),
             recv(self.solutions) -> solution => Some(self.mined(solution.ok()?)),
+            recv(self.blocks) -> block => block.ok().map(Input::Mined),
             default(until) => Some(Input::Tick),
         }
     }

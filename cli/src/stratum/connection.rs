@@ -1,5 +1,7 @@
 //! A miner's connection: its unread bytes and its share of the node's time.
 
+use std::net::IpAddr;
+
 use chain::tx::PublicKey;
 use miner::stratum::server::Session;
 use net::{ClientId, Millis, ServiceOutput};
@@ -37,10 +39,15 @@ pub(super) struct Connection {
     pub(super) session: Session,
     /// Who is paid, once somebody has logged in.
     pub(super) payee: Option<PublicKey>,
+    /// Where it comes from.
+    pub(super) host: IpAddr,
     opened_at: Millis,
+    /// Bytes that came; those before `served` are of lines that were served.
     unread: Vec<u8>,
-    /// Bytes of `unread` known to have no line end.
+    served: usize,
+    /// Where the search for the next line's end goes on.
     searched: usize,
+    is_closing: bool,
     nonsense: u32,
     /// Lines it may send now, in thousandths, and when they were counted.
     credit: (u64, Millis),
@@ -48,13 +55,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Millis, session: Session) -> Connection {
+    pub(super) fn new(now: Millis, host: IpAddr, session: Session) -> Connection {
         Connection {
             session,
             payee: None,
+            host,
             opened_at: now,
             unread: Vec::new(),
+            served: 0,
             searched: 0,
+            is_closing: false,
             nonsense: 0,
             credit: (MAX_BURST * 1000, now),
             paused: false,
@@ -62,7 +72,19 @@ impl Connection {
     }
 
     pub(super) fn received(&mut self, bytes: &[u8]) {
-        self.unread.extend(bytes);
+        if !self.is_closing {
+            self.unread.drain(..self.served);
+            self.searched -= self.served;
+            self.served = 0;
+            self.unread.extend(bytes);
+        }
+    }
+
+    /// Serves nothing more: it is being closed.
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+        self.unread.clear();
+        (self.served, self.searched) = (0, 0);
     }
 
     /// Counts a line without sense.
@@ -72,30 +94,31 @@ impl Connection {
 
     /// Whether it should have logged in by now.
     pub(super) fn is_overdue(&self, now: Millis) -> bool {
-        !self.session.is_ready() && now >= self.opened_at + LOGIN_MS
+        !self.is_closing && !self.session.is_ready() && now >= self.opened_at + LOGIN_MS
     }
 
     /// The next line to serve.
     pub(super) fn next_line(&mut self, now: Millis) -> Next {
+        if self.is_closing {
+            return Next::Nothing;
+        }
         if self.nonsense >= MAX_NONSENSE {
             return Next::Close(Some("this is not Stratum"));
         }
-        let end = self.unread[self.searched..].iter().position(|&byte| byte == b'\n');
-        let length = end.map_or(self.unread.len(), |end| self.searched + end);
-        if length > MAX_LINE_BYTES {
+        let found = self.unread[self.searched..].iter().position(|&byte| byte == b'\n');
+        let end = found.map_or(self.unread.len(), |found| self.searched + found);
+        if end - self.served > MAX_LINE_BYTES {
             return Next::Close(Some("a line has at most 16 KiB"));
         }
-        if end.is_none() {
-            self.searched = length;
+        if found.is_none() {
+            self.searched = end;
             return Next::Nothing;
         }
         if !self.spend(now) {
             return Next::Nothing;
         }
-        let rest = self.unread.split_off(length + 1);
-        let mut line = std::mem::replace(&mut self.unread, rest);
-        self.searched = 0;
-        line.truncate(length);
+        let line = self.unread[self.served..end].to_vec();
+        (self.served, self.searched) = (end + 1, end + 1);
         if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.1\r") {
             // A web page must not mine through the browser of who runs a node.
             return Next::Close(None);
@@ -127,7 +150,7 @@ impl Connection {
 
     /// Whether reading must stop or may go on, if that has changed.
     pub(super) fn flow(&mut self, client: ClientId) -> Option<ServiceOutput> {
-        let full = self.unread.len() > READ_AHEAD_BYTES;
+        let full = self.unread.len() - self.served > READ_AHEAD_BYTES;
         if full == self.paused {
             return None;
         }
@@ -138,13 +161,10 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use miner::stratum::server::Now;
-
     use super::*;
 
     fn connection() -> Connection {
-        let now = Now { unix_ms: 0, latest_s: 0 };
-        Connection::new(Millis(0), Session::new(now, 0, 0))
+        Connection::new(Millis(0), IpAddr::from([127, 0, 0, 1]), Session::new(0, 0, 0))
     }
 
     fn lines(connection: &mut Connection, now: Millis) -> Vec<Vec<u8>> {
@@ -189,6 +209,11 @@ mod tests {
         other.received(b"x\n");
         (0..MAX_NONSENSE).for_each(|_| other.nonsense());
         assert!(matches!(other.next_line(Millis(0)), Next::Close(Some(_))));
+        // What it sends until it is gone is nobody's business, and nothing waits for its turn.
+        other.close();
+        other.received(&b"x\n".repeat(1000));
+        assert!(matches!(other.next_line(Millis(0)), Next::Nothing));
+        assert_eq!(other.rests_until(), None);
     }
 
     #[test]

@@ -90,9 +90,13 @@ pub(super) fn parse(line: &[u8]) -> Result<Message, Failure> {
     let (id, method) = (take("id"), take("method"));
     match method {
         Value::Null => {
-            let id = id.as_u64().ok_or(Failure::Broken("an answer has no number of a request"))?;
             let result = refusal(&take("error")).map_or_else(|| Ok(take("result")), Err);
-            Ok(Message::Answer { id, result })
+            match (id.as_u64(), result) {
+                (Some(id), result) => Ok(Message::Answer { id, result }),
+                // Said to nobody in particular: there is no place for us, or the like.
+                (None, Err(refusal)) => Err(Failure::SentAway(refusal.message)),
+                (None, Ok(_)) => Err(Failure::Broken("an answer has no number of a request")),
+            }
         }
         Value::String(method) => {
             if !(id.is_null() || id.is_number() || id.is_string()) {

@@ -91,6 +91,9 @@ pub enum Failure {
     /// The server does not take us as a miner.
     #[error("the server refuses to be subscribed to: {0}")]
     NotSubscribed(String),
+    /// The server has no place for us, or the like.
+    #[error("the server sends us away: {0}")]
+    SentAway(String),
     /// The server broke the protocol.
     #[error("the server breaks the protocol: {0}")]
     Broken(&'static str),

@@ -8,7 +8,7 @@
 const SHARE_INTERVAL_MS: f64 = 3_000.0;
 
 /// Difficulty is judged after so long at the earliest, in milliseconds, ...
-const WINDOW_MS: u64 = 30_000;
+const WINDOW_MS: u64 = 60_000;
 
 /// ... with so many shares at least; ...
 const MIN_SHARES: u32 = 3;
@@ -16,8 +16,12 @@ const MIN_SHARES: u32 = 3;
 /// ... or as soon as there are so many, which tell the speed to about a fifth.
 const BURST_SHARES: u32 = 30;
 
-/// Without a share for so long the difficulty is halved, in milliseconds.
+/// Without a share for so long the difficulty is halved, in milliseconds, ...
 const SILENCE_MS: u64 = 90_000;
+
+/// ... but not below 2^-20: a slow CPU finds that in less than a second, and one that only rested
+/// would come back with a flood.
+const SILENCE_EXPONENT: i32 = -20;
 
 /// Factors of two that few and many shares can change the difficulty by at a time.
 const STEP: i32 = 1;
@@ -75,7 +79,7 @@ impl Vardiff {
         let before = self.exponent;
         let elapsed_ms = now_ms.saturating_sub(self.since_ms);
         if now_ms.saturating_sub(self.last_ms.max(self.since_ms)) >= SILENCE_MS {
-            self.set(now_ms, before - 1);
+            self.set(now_ms, (before - 1).max(SILENCE_EXPONENT.min(before)));
         } else if self.shares >= BURST_SHARES
             || elapsed_ms >= WINDOW_MS && self.shares >= MIN_SHARES
         {
