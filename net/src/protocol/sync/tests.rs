@@ -179,6 +179,24 @@ fn the_only_peer_is_given_time_but_not_for_ever() {
 }
 
 #[test]
+fn a_block_that_is_wanted_no_more_and_never_comes_leaves_nothing_due() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(8);
+    bench.say(peer, Message::Headers(Vec::new()));
+    let list = blocks(8, &[]);
+    assert_eq!(asked_blocks(peer, &bench.ledger(wanted(&list))).len(), 8);
+    bench.ledger(wanted(&[]));
+    // The peer owes the first for longer than any block may take, and delivers the others.
+    for block in &list[1..] {
+        bench.pass(20_000);
+        bench.say(peer, Message::Block(block.bytes().to_vec()));
+    }
+    let now = bench.now;
+    assert!(bench.protocol.wake_at().is_some_and(|at| at > now), "the reactor would spin");
+}
+
+#[test]
 fn what_one_peer_lacks_is_asked_of_the_next() {
     let mut bench = Bench::new();
     bench.ledger(started());
