@@ -261,7 +261,10 @@ impl Simulation {
                 self.connect_failed(node, address, refused);
             }
             Event::Drained { link, side } => self.drained(link, side),
-            Event::Wake { node, .. } => self.wake(node),
+            Event::Wake { node, .. } => {
+                self.counts.add("wakes");
+                self.wake(node);
+            }
             Event::Stages { node, .. } => self.run_stages(node),
             Event::Found { node, search, .. } => self.found(node, search),
             Event::Write => self.write(),

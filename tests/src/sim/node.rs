@@ -33,6 +33,9 @@ const SEEDS: usize = 3;
 /// Hashes a second of all miners together: four hashes a block at the intended pace.
 pub(super) const HASH_RATE: f64 = 4.0 / 60.0;
 
+/// A node that is woken each millisecond for so long has a timer that is never reset.
+const MAX_WAKES_IN_A_ROW: u32 = 1_000;
+
 /// Hashes of difficulty 1.
 const DIFFICULTY_1_HASHES: f64 = 4_295_032_833.0;
 
@@ -73,6 +76,8 @@ pub(super) struct Live {
     work: VecDeque<Work>,
     /// When the next [`Event::Wake`] is due.
     wake: Option<Ms>,
+    /// The last one, and how many came before it, a millisecond apart.
+    wakes_in_a_row: (Ms, u32),
     template: Option<Arc<Template>>,
     /// The parent of the block that is searched.
     searched: Option<Hash>,
@@ -172,6 +177,7 @@ impl Simulation {
             next_peer: u64::from(site.life) << 32,
             work: VecDeque::new(),
             wake: None,
+            wakes_in_a_row: (0, 0),
             template: None,
             searched: None,
             search: 0,
@@ -242,6 +248,13 @@ impl Simulation {
             return; // another one was scheduled for an earlier time and has been here
         }
         live.wake = None;
+        live.wakes_in_a_row = match live.wakes_in_a_row {
+            (before, count) if before + 1 >= now => (now, count + 1),
+            _ => (now, 1),
+        };
+        if live.wakes_in_a_row.1 > MAX_WAKES_IN_A_ROW {
+            return self.fail(format!("node {node} never sleeps: something stays due"));
+        }
         let ledger_due = live.ledger.wake_at().is_some_and(|at| at <= wall);
         let protocol_due = live.protocol.wake_at().is_some_and(|at| at <= protocol_now);
         if ledger_due {
