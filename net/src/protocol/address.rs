@@ -15,8 +15,10 @@ pub const MAX_BOOK: usize = 4096;
 
 /// An address that never worked is forgotten after this many failures.
 const MAX_NEW_FAILURES: u32 = 3;
-/// One that once worked, after this many.
+/// One that once worked, after this many ..
 const MAX_TRIED_FAILURES: u32 = 10;
+/// .. if nobody has seen it for a week: it is us who cannot be reached, more often than not.
+const MIN_ABSENCE_S: u64 = 7 * 24 * 3600;
 
 /// First byte of a saved book.
 const BOOK_VERSION: u8 = 1;
@@ -133,8 +135,12 @@ impl AddressBook {
         let Some(entry) = self.entries.get_mut(address) else { return };
         entry.failures += 1;
         entry.next_try_ms = (now + backoff(entry.failures)).0;
-        let limit = if entry.tried { MAX_TRIED_FAILURES } else { MAX_NEW_FAILURES };
-        if entry.failures >= limit {
+        let absence_s = (now.0 / 1000).saturating_sub(entry.last_seen_s);
+        let is_given_up = match entry.tried {
+            true => entry.failures >= MAX_TRIED_FAILURES && absence_s > MIN_ABSENCE_S,
+            false => entry.failures >= MAX_NEW_FAILURES,
+        };
+        if is_given_up {
             self.entries.remove(address);
         }
     }

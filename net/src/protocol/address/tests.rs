@@ -69,6 +69,19 @@ fn failing_addresses_rest_and_are_forgotten() {
 }
 
 #[test]
+fn a_partition_does_not_empty_the_book_of_what_worked() {
+    let mut book = AddressBook::default();
+    book.succeeded(address(1), NOW);
+    let day_ms = 24 * 3600 * 1000;
+    // The longest back-off is five minutes, so this is an hour.
+    (0..12).for_each(|_| book.failed(&address(1), NOW, |_| 300_000));
+    book.failed(&address(1), NOW + 6 * day_ms, |_| 0);
+    assert!(book.contains(&address(1)), "nobody could find the other half again");
+    book.failed(&address(1), NOW + 8 * day_ms, |_| 0);
+    assert!(book.is_empty());
+}
+
+#[test]
 fn only_allowed_addresses_are_picked() {
     let mut book = AddressBook::default();
     (0..10).for_each(|number| {
