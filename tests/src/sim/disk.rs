@@ -6,7 +6,7 @@
 //! the next rewrite. So a killed process loses nothing, and a power cut takes the last commits
 //! of the index and the last pending transactions.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use chain::Hash;
 use chain::block::CheckedBlock;
@@ -63,7 +63,6 @@ pub(super) struct Disk {
     indexed_synced: usize,
     pending: Vec<Vec<u8>>,
     pending_synced: usize,
-    invalid: BTreeSet<Hash>,
     plant: Option<Plant>,
 }
 
@@ -80,7 +79,6 @@ impl Disk {
             indexed_synced: 0,
             pending: Vec::new(),
             pending_synced: 0,
-            invalid: BTreeSet::new(),
             plant,
         }
     }
@@ -92,10 +90,8 @@ impl Disk {
 
     /// A block that peers may be given, as the real store's `servable_block`.
     pub(super) fn servable_block(&self, hash: &Hash) -> Option<Vec<u8>> {
-        if self.invalid.contains(hash) {
-            return None;
-        }
-        self.index.block_bytes(hash).expect("memory does not fail")
+        let main = self.index.main_height(hash).expect("memory does not fail");
+        main.and_then(|_| self.index.block_bytes(hash).expect("memory does not fail"))
     }
 
     /// What is found after the process or the machine has ended.
@@ -120,8 +116,6 @@ impl Disk {
             apply(&mut found.index, commit);
             found.indexed += usize::from(matches!(commit, Commit::Indexed(_)));
         }
-        let stored = found.index.stored_blocks().expect("memory does not fail");
-        found.invalid = stored.iter().filter(|at| at.invalid).map(|at| at.hash).collect();
         found.pending.truncate(draw.random_range(self.pending_synced..=self.pending.len()));
         found.pending_synced = found.pending.len();
         found.synced = found.index.clone();
@@ -243,7 +237,6 @@ impl Store for Disk {
     }
 
     fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError> {
-        self.invalid.insert(*hash);
         self.commit(Commit::Invalid(*hash));
         Ok(())
     }
