@@ -14,6 +14,8 @@ mod clients;
 mod disk;
 mod events;
 mod faults;
+mod links;
+mod mining;
 mod mischief;
 mod network;
 mod node;
@@ -71,8 +73,7 @@ pub enum Plant {
 
 impl Plant {
     /// Every bug there is.
-    pub const ALL: [Plant; 3] =
-        [Plant::DropRelay, Plant::ForgetUndo, Plant::AcknowledgeBeforeSync];
+    pub const ALL: [Plant; 3] = [Plant::DropRelay, Plant::ForgetUndo, Plant::AcknowledgeBeforeSync];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -175,7 +176,7 @@ impl Simulation {
             net: Net::new(count, draw(1)),
             verified: Verified::new(&network),
             reference: Reference::new(&network),
-            clients: Clients::new(options.seed),
+            clients: Clients::new(),
             told: VecDeque::new(),
             forged: BTreeMap::new(),
             running: Running::default(),

@@ -206,7 +206,10 @@ impl Simulation {
         let mut honest = self.nodes.iter().filter(|site| !site.byzantine);
         let first = honest.next()?.tip;
         if let Some(other) = honest.find(|site| site.tip != first) {
-            return Some(format!("two tips differ: {first} and {}", other.tip));
+            let (node_id, tip) = (other.node_id, other.tip);
+            let number = self.nodes.iter().position(|site| site.node_id == node_id);
+            let number = number.expect("it is one of them");
+            return Some(format!("node 0 has tip {first} and node {number} has {tip}"));
         }
         let honest = (0..self.nodes.len()).filter(|node| !self.nodes[*node].byzantine);
         for node in honest {

@@ -49,7 +49,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(_: u64) -> Clients {
+    pub(super) fn new() -> Clients {
         let signer = |number| Signer {
             key: signing_key(200 + number),
             next_sequence: 0,

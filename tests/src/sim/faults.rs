@@ -124,9 +124,11 @@ impl FromStr for Faults {
     }
 }
 
-/// Something to be undone when it has lasted long enough.
+/// Something to be undone when it has lasted long enough, or to be done later.
 #[derive(Clone, Debug)]
 pub(super) enum Episode {
+    /// These ways will be cut for so long: from, to.
+    CutLater(Vec<(usize, usize)>, Ms),
     /// These ways are cut: from, to.
     Cut(Vec<(usize, usize)>),
     /// This node's line is slow.
@@ -211,6 +213,7 @@ impl Simulation {
             return;
         }
         match episode {
+            Episode::CutLater(ways, lasts) => self.cut(ways, lasts),
             Episode::Cut(ways) => {
                 ways.into_iter().for_each(|(from, to)| self.net.cut(from, to, false));
                 self.release_held();
@@ -257,8 +260,9 @@ impl Simulation {
             }
             1 => {
                 self.counts.add("fault: partition into a ring");
-                let is_near = |a: usize, b: usize| (a + count - b) % count <= 1
-                    || (b + count - a) % count <= 1;
+                let is_near = |a: usize, b: usize| {
+                    (a + count - b) % count <= 1 || (b + count - a) % count <= 1
+                };
                 let all = (0..count).flat_map(|a| (0..count).map(move |b| (a, b)));
                 let far = all.filter(|(a, b)| !is_near(*a, *b));
                 let ways = far.map(|(a, b)| (order[a], order[b])).collect();
@@ -273,12 +277,14 @@ impl Simulation {
             _ => {
                 self.counts.add("fault: partition node by node");
                 order.truncate(count.div_ceil(2));
+                let mut at = self.now;
                 for node in order {
                     let others = (0..count).filter(|other| *other != node);
                     let ways = others.flat_map(|other| [(node, other), (other, node)]).collect();
-                    // Each begins at once, and they heal in another order.
+                    // One after the other goes, and they come back in another order.
+                    at += self.draws.faults.random_range(1_000..20_000);
                     let lasts = self.draws.faults.random_range(10_000..=lasts);
-                    self.cut(ways, lasts);
+                    self.queue.push(at, Event::End(Episode::CutLater(ways, lasts)));
                 }
             }
         }

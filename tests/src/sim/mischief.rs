@@ -159,8 +159,7 @@ impl Simulation {
 
 /// Hashes of nothing.
 fn random_hashes(draw: &mut StdRng, count: usize) -> Vec<Hash> {
-    let unique: BTreeMap<Hash, ()> = (0..count)
-        .map(|_| (sha256d(&draw.random::<u64>().to_le_bytes()), ()))
-        .collect();
+    let unique: BTreeMap<Hash, ()> =
+        (0..count).map(|_| (sha256d(&draw.random::<u64>().to_le_bytes()), ())).collect();
     unique.into_keys().collect()
 }

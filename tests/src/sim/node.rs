@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use chain::ledger::{Input, Ledger, LedgerOptions, Mined, Output, PeerId, Source, Time};
+use chain::ledger::{Input, Ledger, LedgerOptions, Output, PeerId, Source, Time};
 use chain::mempool::PoolLimits;
+use chain::rules::isolation::BlockFault;
 use chain::store::Archive;
 use chain::template::Template;
 use chain::tx::{PublicKey, SigningKey};
@@ -18,11 +19,8 @@ use rand::RngExt;
 
 use super::disk::Disk;
 use super::events::{Event, Ms};
-use super::network::{LinkId, exponential, whole};
+use super::network::LinkId;
 use super::{OUTBOUND_SLOTS, PORT, Simulation};
-use crate::chains::solve;
-use chain::rules::isolation::BlockFault;
-use std::sync::LazyLock;
 
 /// How long the stages take for what waits, in milliseconds.
 const STAGES_MS: std::ops::RangeInclusive<u64> = 1..=10;
@@ -30,14 +28,8 @@ const STAGES_MS: std::ops::RangeInclusive<u64> = 1..=10;
 /// Nodes that everybody knows from the start.
 const SEEDS: usize = 3;
 
-/// Hashes a second of all miners together: four hashes a block at the intended pace.
-pub(super) const HASH_RATE: f64 = 4.0 / 60.0;
-
 /// A node that is woken each millisecond for so long has a timer that is never reset.
 const MAX_WAKES_IN_A_ROW: u32 = 1_000;
-
-/// Hashes of difficulty 1.
-const DIFFICULTY_1_HASHES: f64 = 4_295_032_833.0;
 
 static MACHINE: LazyLock<Arc<KeyValue>> = LazyLock::new(|| Arc::new(KeyValue));
 
@@ -78,10 +70,10 @@ pub(super) struct Live {
     wake: Option<Ms>,
     /// The last one, and how many came before it, a millisecond apart.
     wakes_in_a_row: (Ms, u32),
-    template: Option<Arc<Template>>,
+    pub(super) template: Option<Arc<Template>>,
     /// The parent of the block that is searched.
-    searched: Option<Hash>,
-    search: u64,
+    pub(super) searched: Option<Hash>,
+    pub(super) search: u64,
     pub(super) book: Vec<u8>,
 }
 
@@ -166,7 +158,7 @@ impl Simulation {
         config.listen_port = Some(PORT);
         config.outbound_slots = OUTBOUND_SLOTS;
         let known = AddressBook::decode(&book).unwrap_or_default();
-        let known = with_seeds(known, node, self.options.seed, now);
+        let known = with_seeds(known, node, now);
         let protocol = Protocol::new(config, known, self.draws.nodes.random());
         site.life += 1;
         site.live = Some(Box::new(Live {
@@ -363,38 +355,10 @@ impl Simulation {
             }
         }
     }
-
-    /// A node's miner has something new to search, or nothing.
-    fn mine(&mut self, node: usize, template: Option<Arc<Template>>) {
-        let (now, life, share) = (self.now, self.nodes[node].life, self.nodes[node].share);
-        let live = self.nodes[node].live.as_mut().expect("its ledger speaks");
-        let parent = template.as_ref().map(|template| template.job().prev);
-        if let (Some(template), true) = (&template, parent != live.searched && share > 0.0) {
-            // Finding has no memory: the draw holds for all templates on this parent.
-            let hashes = template.job().target.difficulty() * DIFFICULTY_1_HASHES;
-            let mean_ms = hashes / (HASH_RATE * share) * 1000.0;
-            let at = now + whole(exponential(&mut self.draws.mining, mean_ms)).max(1);
-            live.search += 1;
-            self.queue.push(at, Event::Found { node, life, search: live.search });
-        }
-        live.searched = parent;
-        live.template = template;
-    }
-
-    /// A miner has found something.
-    pub(super) fn found(&mut self, node: usize, search: u64) {
-        let live = self.live(node);
-        let Some(template) = live.template.clone().filter(|_| live.search == search) else {
-            return;
-        };
-        live.searched = None;
-        let (solution, payee) = (solve(template.job()), template.payee());
-        self.counts.add("blocks mined");
-        self.feed(node, Input::Mined(Mined { template, payee, solution }));
-    }
 }
 
-fn with_seeds(mut book: AddressBook, node: usize, _: u64, now: Time) -> AddressBook {
+/// The nodes that everybody knows from the start are known at every start.
+fn with_seeds(mut book: AddressBook, node: usize, now: Time) -> AddressBook {
     for seed in (0..SEEDS).filter(|seed| *seed != node) {
         book.heard(address(seed), 0, net::Millis(now.unix_ms));
     }
