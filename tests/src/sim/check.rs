@@ -14,6 +14,7 @@ use net::AddressBook;
 
 use super::Simulation;
 use super::faults::Fault;
+use super::node::Site;
 use crate::chains::empty_store;
 
 /// Most connections of a node: its own slots and those it gives.
@@ -209,7 +210,13 @@ impl Simulation {
             let (node_id, tip) = (other.node_id, other.tip);
             let number = self.nodes.iter().position(|site| site.node_id == node_id);
             let number = number.expect("it is one of them");
-            return Some(format!("node 0 has tip {first} and node {number} has {tip}"));
+            let links = |site: &Site| site.live.as_ref().map_or(0, |live| live.links.len());
+            let alone = self.nodes.iter().filter(|site| !site.byzantine && links(site) == 0);
+            return Some(format!(
+                "node 0 has tip {first} and node {number} has {tip}; \
+                 {} nodes are without a connection",
+                alone.count()
+            ));
         }
         let honest = (0..self.nodes.len()).filter(|node| !self.nodes[*node].byzantine);
         for node in honest {

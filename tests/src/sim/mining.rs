@@ -1,4 +1,4 @@
-//! Mining without searching: each miner finds by chance, as often as its share of the hash rate says.
+//! Mining without searching: miners find by chance, as often as their share of the hash rate says.
 
 use std::sync::Arc;
 
