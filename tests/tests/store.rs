@@ -61,6 +61,23 @@ fn give<S: Store>(ledger: &mut Ledger<S>, network: &Network, given: &[Given]) {
     }
 }
 
+#[test]
+fn only_blocks_of_the_main_chain_are_for_peers() {
+    let network = free_network();
+    let mut grower = Grower::new(&network);
+    let genesis = grower.place.clone();
+    let first = grower.grow(account(1), &[]);
+    grower.place = genesis;
+    // Of equal work, so it is stored and not executed: whether it is valid nobody knows.
+    let rival = grower.grow(account(2), &[]);
+    let given = [Given::Block(first.clone()), Given::Block(rival.clone())];
+    let folder = lived(&network, &given);
+    let archive = SqliteArchive::open(folder.path(), &network).unwrap();
+    assert_eq!(archive.servable_block(&first.hash()).unwrap().as_deref(), Some(first.bytes()));
+    assert!(archive.block_bytes(&rival.hash()).unwrap().is_some());
+    assert_eq!(archive.servable_block(&rival.hash()).unwrap(), None);
+}
+
 /// A chain of blocks with a transaction each, in order.
 fn straight(network: &Network, count: u64) -> Vec<Given> {
     let mut grower = Grower::new(network);

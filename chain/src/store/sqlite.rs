@@ -134,14 +134,14 @@ impl SqliteArchive {
         })
     }
 
-    /// The bytes of a stored block that is not known to be invalid: what peers may be given.
+    /// The bytes of a block of the main chain: what peers may be given. A body on a branch was
+    /// perhaps never executed, and who serves an invalid one is shunned.
     ///
     /// # Errors
     /// When the store fails or the bytes are damaged.
     pub fn servable_block(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT 1 FROM block WHERE hash = ?1 AND invalid = 0";
-        match self.one(sql, [&hash.0[..]], |_| Ok(()))? {
-            Some(()) => self.block_bytes(hash),
+        match self.main_height(hash)? {
+            Some(_) => self.block_bytes(hash),
             None => Ok(None),
         }
     }

@@ -21,6 +21,9 @@ use crate::wire::{NodeId, PROTOCOL_VERSION};
 /// When tests begin.
 pub(super) const START: Millis = Millis(1_800_000_000_000);
 
+/// A protocol that wants to be woken more often while time passes would keep the reactor busy.
+const MAX_WAKES: usize = 100_000;
+
 /// A node under test.
 pub(super) struct Bench {
     pub(super) protocol: Protocol,
@@ -63,10 +66,12 @@ impl Bench {
     /// Lets time pass, waking the protocol whenever it wants.
     pub(super) fn pass(&mut self, ms: u64) -> Vec<Output> {
         let end = self.now + ms;
-        let mut outputs = Vec::new();
+        let (mut outputs, mut wakes) = (Vec::new(), 0);
         while let Some(at) = self.protocol.wake_at().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             outputs.extend(self.input(Input::Tick));
+            wakes += 1;
+            assert!(wakes < MAX_WAKES, "something stays due: {at:?} at {:?}", self.now);
         }
         self.now = end;
         outputs.extend(self.input(Input::Tick));

@@ -29,7 +29,7 @@ const MAX_KNOWN: usize = 256;
 /// Batches of one peer that may wait for the ledger's verdict. Those beyond are not looked at;
 /// the peer is asked again later.
 const MAX_UNJUDGED: usize = 8;
-/// Answers in a row that do not connect to anything, although a locator with genesis was sent.
+/// Batches in a row that do not connect to anything, although a locator with genesis was sent.
 const MAX_UNCONNECTED: u32 = 10;
 /// Blocks we may lack and still take part in the relay of transactions.
 const CLOSE_BLOCKS: u32 = 2;
@@ -176,7 +176,9 @@ impl Sync {
             HeadersVerdict::Unconnected => {
                 source.unconnected += 1;
                 if source.unconnected > MAX_UNCONNECTED {
-                    return Err(Reason::Protocol("headers never connect"));
+                    // No proof of a fault: these can be announcements, while our questions are
+                    // held up on the way.
+                    return Err(Reason::Stalled);
                 }
                 self.ask_headers(peer, None, now, out);
             }

@@ -215,7 +215,7 @@ impl Downloads {
             }
         }
         for point in &self.wanted {
-            let Some(debt) = self.in_flight.get_mut(&point.hash) else { continue };
+            let Some(debt) = self.in_flight.get(&point.hash) else { continue };
             let is_old = now >= debt.since + MAX_AGE_MS;
             if !is_old && !late.contains(&debt.peer) {
                 continue;
@@ -227,9 +227,11 @@ impl Downloads {
             if better.is_some() {
                 self.sources.get_mut(&debt.peer).expect("debtors are peers").in_flight -= 1;
                 self.in_flight.remove(&point.hash);
-            } else if is_old {
-                debt.since = now;
             }
+        }
+        // Nobody else has these, or they are not wanted any more: look again later.
+        for debt in self.in_flight.values_mut().filter(|debt| now >= debt.since + MAX_AGE_MS) {
+            debt.since = now;
         }
         gone
     }

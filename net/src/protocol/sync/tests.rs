@@ -75,7 +75,7 @@ fn an_announcement_that_does_not_connect_leads_to_a_question() {
 }
 
 #[test]
-fn answers_that_never_connect_end_the_connection() {
+fn headers_that_never_connect_end_the_connection_and_prove_nothing() {
     let mut bench = Bench::new();
     bench.ledger(started());
     let peer = bench.peer(0);
@@ -85,7 +85,8 @@ fn answers_that_never_connect_end_the_connection() {
         assert_eq!(dropped(peer, &bench.ledger(unconnected(peer))), None);
     }
     bench.say(peer, Message::Headers(stray));
-    assert!(dropped(peer, &bench.ledger(unconnected(peer))).is_some());
+    // Not shunned: an honest peer announces on while our questions are held up on the way.
+    assert_eq!(dropped(peer, &bench.ledger(unconnected(peer))), Some(Reason::Stalled));
 }
 
 #[test]
@@ -176,6 +177,24 @@ fn the_only_peer_is_given_time_but_not_for_ever() {
     bench.say(peer, Message::Ping(0));
     let outputs = bench.pass(58_000);
     assert_eq!(dropped(peer, &outputs), Some(Reason::Stalled));
+}
+
+#[test]
+fn a_block_that_is_wanted_no_more_and_never_comes_leaves_nothing_due() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(8);
+    bench.say(peer, Message::Headers(Vec::new()));
+    let list = blocks(8, &[]);
+    assert_eq!(asked_blocks(peer, &bench.ledger(wanted(&list))).len(), 8);
+    bench.ledger(wanted(&[]));
+    // The peer owes the first for longer than any block may take, and delivers the others.
+    for block in &list[1..] {
+        bench.pass(20_000);
+        bench.say(peer, Message::Block(block.bytes().to_vec()));
+    }
+    let now = bench.now;
+    assert!(bench.protocol.wake_at().is_some_and(|at| at > now), "the reactor would spin");
 }
 
 #[test]
