@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod store {
+    mod readers;
+}
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -59,23 +63,6 @@ fn give<S: Store>(ledger: &mut Ledger<S>, network: &Network, given: &[Given]) {
         ledger.handle(clock(network, 1000), input).unwrap();
         while ledger.poll().is_some() {}
     }
-}
-
-#[test]
-fn only_blocks_of_the_main_chain_are_for_peers() {
-    let network = free_network();
-    let mut grower = Grower::new(&network);
-    let genesis = grower.place.clone();
-    let first = grower.grow(account(1), &[]);
-    grower.place = genesis;
-    // Of equal work, so it is stored and not executed: whether it is valid nobody knows.
-    let rival = grower.grow(account(2), &[]);
-    let given = [Given::Block(first.clone()), Given::Block(rival.clone())];
-    let folder = lived(&network, &given);
-    let archive = SqliteArchive::open(folder.path(), &network).unwrap();
-    assert_eq!(archive.servable_block(&first.hash()).unwrap().as_deref(), Some(first.bytes()));
-    assert!(archive.block_bytes(&rival.hash()).unwrap().is_some());
-    assert_eq!(archive.servable_block(&rival.hash()).unwrap(), None);
 }
 
 /// A chain of blocks with a transaction each, in order.
@@ -308,28 +295,6 @@ fn damage_in_the_middle_of_the_log_is_refused_by_file_and_offset() {
     }
     SqliteStore::remove_index(folder.path()).unwrap();
     assert_eq!(open(folder.path(), &network).unwrap().store().tip().unwrap().height, 5);
-}
-
-/// What is taken together is seen together, and a ledger that dies before leaves none of it.
-#[test]
-fn inputs_between_two_commits_are_seen_all_or_none() {
-    let (network, folder) = (free_network(), TempDir::new().unwrap());
-    let mut ledger = open(folder.path(), &network).unwrap();
-    let reader = SqliteArchive::open(folder.path(), &network).unwrap();
-    let now = clock(&network, 1000);
-    for (number, given) in (1..).zip(straight(&network, 20)) {
-        let Given::Block(block) = given else { unreachable!("a straight chain is of blocks") };
-        ledger.take(now, Input::Block { from: PeerId(1), block }).unwrap();
-        let heights = [ledger.store().tip(), reader.tip()].map(|tip| tip.unwrap().height);
-        assert_eq!(heights, [number, if number <= 10 { 0 } else { 10 }]);
-        if number == 10 {
-            ledger.commit(now).unwrap();
-        }
-    }
-    drop(ledger);
-    assert_eq!(reader.tip().unwrap().height, 10);
-    open(folder.path(), &network).unwrap();
-    assert_eq!(reader.tip().unwrap().height, 20);
 }
 
 #[test]
