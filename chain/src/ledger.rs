@@ -97,6 +97,8 @@ pub struct Ledger<S> {
     /// Bodies in the log whose headers are not in the tree, and whether they are invalid.
     loose: BTreeMap<Hash, bool>,
     outbox: VecDeque<Output>,
+    /// Whether the list of missing bodies may be another than the one last said.
+    wanted_changed: bool,
     /// Transactions and bytes in the pool, as last said.
     said_pool: (usize, usize),
 }
@@ -140,6 +142,7 @@ impl<S: Store> Ledger<S> {
     /// When the store fails; the ledger must then be dropped.
     pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
+        self.say_wanted();
         self.say_pool_size();
         self.refresh_job(now)
     }
@@ -191,7 +194,7 @@ impl<S: Store> Ledger<S> {
             if self.attach_loose(headers) {
                 self.activate(None)?;
             }
-            self.say_wanted();
+            self.wanted_changed = true;
             if self.tree.is_tied() {
                 self.look_for_work();
             }
@@ -265,8 +268,11 @@ impl<S: Store> Ledger<S> {
         }
     }
 
+    /// Says which bodies are missing, if that may have changed. Once a commit: the list is long.
     fn say_wanted(&mut self) {
-        self.outbox.push_back(Output::Wanted(self.tree.missing(WANTED_WINDOW)));
+        if std::mem::take(&mut self.wanted_changed) {
+            self.outbox.push_back(Output::Wanted(self.tree.missing(WANTED_WINDOW)));
+        }
     }
 
     /// Adds a header to the tree; `None` when its parent is unknown.
@@ -339,7 +345,7 @@ impl<S: Store> Ledger<S> {
         if let Err(error) = self.body_fits(id, &block) {
             // Its hash commits to what is wrong, so no other body can make it right.
             self.tree.mark_invalid(id);
-            self.say_wanted();
+            self.wanted_changed = true;
             return Ok(Err(error));
         }
         self.store.append(&block)?;

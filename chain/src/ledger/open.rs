@@ -74,6 +74,7 @@ impl<S: Store> Ledger<S> {
             fresh: VecDeque::new(),
             loose: BTreeMap::new(),
             outbox: VecDeque::new(),
+            wanted_changed: true,
             said_pool: (0, 0),
         };
         let detached = ledger.load_tree()?;

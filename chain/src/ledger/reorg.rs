@@ -40,7 +40,7 @@ impl<S: Store> Ledger<S> {
             }
         }
         if moves.reverted.is_empty() && moves.connected.is_empty() {
-            self.say_wanted();
+            self.wanted_changed = true;
             return Ok(());
         }
         let already_said = self.outbox.len();
@@ -48,7 +48,7 @@ impl<S: Store> Ledger<S> {
         let about_the_pool = self.outbox.split_off(already_said);
         self.outbox.push_back(Output::TipChanged(Arc::new(self.tip_change(moves))));
         self.outbox.extend(about_the_pool);
-        self.say_wanted();
+        self.wanted_changed = true;
         self.compact_kept_if_long()?;
         self.mark_job_outdated();
         Ok(())

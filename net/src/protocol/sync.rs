@@ -217,7 +217,9 @@ impl Sync {
         if is_first {
             out.work(Work::Block { from: peer, bytes });
         }
-        self.assign(now, out);
+        if self.downloads.has_half_delivered(peer) {
+            self.assign(now, out);
+        }
         Ok(())
     }
 

@@ -17,16 +17,15 @@ use crate::protocol::recent::RecentSet;
 use crate::wire::Message;
 use crate::wire::message::MAX_BLOCKS_ASKED;
 
-/// Blocks asked of one peer at a time.
-const MAX_IN_FLIGHT: usize = 16;
+/// Blocks that one peer may owe: two questions full, so that one is answered while the other is on
+/// its way.
+const MAX_IN_FLIGHT: usize = 2 * MAX_BLOCKS_ASKED;
 /// Stalls in a row after which a peer is dropped: 2 + 4 + .. + 64 s without a block.
 const MAX_STALLS: u32 = 6;
 /// A block that a peer owes for so long goes to another, whatever else the peer delivers.
 const MAX_AGE_MS: u64 = 120_000;
 /// Blocks remembered as missing at a peer.
 const MAX_LACKING: usize = 64;
-
-const _: () = assert!(MAX_IN_FLIGHT <= MAX_BLOCKS_ASKED);
 
 #[derive(Debug)]
 struct Source {
@@ -144,6 +143,12 @@ impl Downloads {
         Ok(true)
     }
 
+    /// Whether a peer that has just delivered should be asked for more. Not for each block that
+    /// comes: the list of wanted ones is long.
+    pub(super) fn has_half_delivered(&self, peer: PeerId) -> bool {
+        self.sources.get(&peer).is_some_and(|source| source.in_flight <= MAX_IN_FLIGHT / 2)
+    }
+
     /// The peer does not have these after all.
     pub(super) fn not_found(
         &mut self,
@@ -193,7 +198,9 @@ impl Downloads {
             free -= 1;
         }
         for (peer, hashes) in questions {
-            out.send(peer, Message::GetBlocks { hashes });
+            for hashes in hashes.chunks(MAX_BLOCKS_ASKED) {
+                out.send(peer, Message::GetBlocks { hashes: hashes.to_vec() });
+            }
         }
     }
 
