@@ -13,7 +13,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rayon::prelude::*;
 
-use crate::block::CheckedBlock;
+use crate::block::{Assembly, CheckedBlock};
 use crate::execute::StateMachine;
 use crate::params::Network;
 use crate::rules::isolation::BlockFault;
@@ -90,6 +90,18 @@ impl Verifier {
     /// The first broken rule.
     pub fn judge_block(&self, bytes: Vec<u8>) -> Result<CheckedBlock, BlockFault> {
         isolation::check_block_with(&self.network, bytes, |transactions| {
+            self.check(&transactions).into_iter().collect()
+        })
+    }
+
+    /// Checks a block that was put together here, and says of an invalid one whether its header
+    /// is thereby condemned. Only transactions that were fetched for it are checked.
+    ///
+    /// # Errors
+    /// The first broken rule; [`RuleError::MerkleRoot`] and [`RuleError::MerkleMutated`] mean that
+    /// it was put together wrongly.
+    pub fn judge_assembly(&self, assembly: Assembly) -> Result<CheckedBlock, BlockFault> {
+        isolation::check_assembly_with(&self.network, assembly, |transactions| {
             self.check(&transactions).into_iter().collect()
         })
     }

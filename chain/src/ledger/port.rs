@@ -51,10 +51,23 @@ pub enum Input {
         /// At least one, linked, ascending.
         headers: Vec<CheckedHeader>,
     },
+    /// A peer said that there is a new block, before it could know whether the block executes.
+    Announced {
+        /// Who said so.
+        from: PeerId,
+        /// The block's header.
+        header: CheckedHeader,
+    },
     /// A peer sent a block.
     Block {
         /// Who sent it.
         from: PeerId,
+        /// The block.
+        block: CheckedBlock,
+    },
+    /// A peer sent a block before it could know whether the block executes. Its header is known.
+    /// What is wrong with it in its place is not held against the peer.
+    Relayed {
         /// The block.
         block: CheckedBlock,
     },
@@ -201,6 +214,8 @@ pub enum HeadersVerdict {
     TooNew,
     /// Valid, but we keep no more headers off the best chain; not punished.
     TooMany,
+    /// Announced before it was executed, and its block is known to be invalid; not punished.
+    Invalid,
 }
 
 /// An answer to a request.
