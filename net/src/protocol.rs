@@ -9,6 +9,7 @@
 //! was asked for. Leaves out: verification, storage, sockets.
 
 mod address;
+mod block_relay;
 mod config;
 mod dial;
 mod discouraged;
@@ -16,6 +17,7 @@ mod discouraged;
 mod fixture;
 mod gossip;
 mod handshake;
+mod new_blocks;
 mod outbox;
 mod peers;
 mod ping;
@@ -23,6 +25,7 @@ mod port;
 mod recent;
 mod relay;
 mod serve;
+mod stages;
 mod sync;
 
 use std::net::SocketAddr;
@@ -33,6 +36,7 @@ use rand::rngs::StdRng;
 
 use crate::wire::{Hello, KnownAddress, Message};
 pub use address::{AddressBook, BookError, MAX_BOOK, is_plausible};
+use block_relay::BlockRelay;
 pub use config::{Config, Timing};
 use dial::{Dialler, Ending, Known, backoff_ms};
 use discouraged::Discouraged;
@@ -43,7 +47,7 @@ use peers::{Peer, Peers};
 use ping::Pings;
 pub use port::{Direction, Input, Millis, Output, PeerInfo, PeerState, Reason, Served, Work};
 use relay::Relay;
-use serve::Serving;
+use serve::{Ask, Serving};
 use sync::Sync;
 
 /// The protocol of one node with all its peers.
@@ -59,6 +63,7 @@ pub struct Protocol {
     gossip: Gossip,
     pings: Pings,
     sync: Sync,
+    blocks: BlockRelay,
     relay: Relay,
     serving: Serving,
     /// When the book may be saved next, if it has changed.
@@ -102,6 +107,7 @@ impl Protocol {
             gossip: Gossip::default(),
             pings: Pings::default(),
             sync: Sync::new(&config.timing),
+            blocks: BlockRelay::new(),
             relay: Relay::new(),
             serving: Serving::default(),
             save_book: Dirty::default(),
@@ -130,6 +136,10 @@ impl Protocol {
             Input::Drained { peer } => self.serving.drained(peer, &mut self.out),
             Input::Ledger(output) => self.ledger(output),
             Input::Served { peer, served } => self.served(peer, served),
+            Input::Rebuilt { peer, block } => self.blocks.checked(peer, block, &mut self.rng),
+            Input::NotRebuilt { hash } => {
+                self.with_blocks(|blocks, around| blocks.not_rebuilt(&hash, around));
+            }
             Input::BadPayload { peer, what } => self.drop_peer(peer, Reason::Chain(what)),
             Input::AddPeer(address) => self.dialler.add_fixed(address),
             Input::Tick => {}
@@ -150,6 +160,7 @@ impl Protocol {
             handshake::wake_at(&self.peers, timing.hello_ms),
             self.pings.wake_at(timing),
             self.sync.wake_at(timing),
+            self.blocks.wake_at(),
             self.relay.wake_at(),
             self.serving.wake_at(self.now),
             self.save_book.wake_at(),
@@ -219,9 +230,7 @@ impl Protocol {
                 self.serving.blocks_asked(id, hashes, &mut self.out)?;
             }
             Message::Block(bytes) => self.sync.block(id, bytes, now, &mut self.out)?,
-            Message::NotFound { hashes } => {
-                self.sync.not_found(id, &hashes, now, &mut self.out)?;
-            }
+            Message::NotFound { hashes } => self.not_found(id, hashes)?,
             Message::AnnounceTransactions { txids } => self.relay.announced(id, &txids),
             Message::GetTransactions { txids } => self.serving.transactions_asked(id, txids)?,
             Message::Transactions(list) => self.relay.delivered(id, list, &mut self.out)?,
@@ -229,6 +238,15 @@ impl Protocol {
                 self.gossip.asked(id, &self.book, &mut self.rng, &mut self.out);
             }
             Message::Addresses(list) => self.told(id, &list),
+            Message::AnnounceBlock(header) => self.block_announced(id, header, None),
+            Message::CompactBlock(block) => self.block_announced(id, block.header, Some(block)),
+            Message::GetCompactBlock { hash } => self.asked(id, Ask::Compact(hash))?,
+            Message::GetBlockTransactions { hash, indexes } => {
+                self.asked(id, Ask::Transactions { hash, indexes })?;
+            }
+            Message::BlockTransactions { hash, list } => {
+                self.with_blocks(|blocks, around| blocks.delivered(id, &hash, list, around))?;
+            }
         }
         Ok(())
     }
@@ -240,6 +258,7 @@ impl Protocol {
         self.list_peers.changed = true;
         self.pings.ready(id, self.now);
         self.serving.ready(id);
+        self.blocks.ready(id);
         self.sync.ready(id, hello.height, self.now, &mut self.out);
         self.relay.ready(id, self.now);
         self.gossip.ready(id, address, direction, self.now, &mut self.out);
@@ -270,47 +289,6 @@ impl Protocol {
         }
     }
 
-    fn ledger(&mut self, output: chain::ledger::Output) {
-        use chain::ledger::Output as Ledger;
-        let (now, out) = (self.now, &mut self.out);
-        match output {
-            Ledger::HeadersJudged { from, verdict } => {
-                self.list_peers.changed = true;
-                if let Err(reason) = self.sync.judged(from, &verdict, now, out) {
-                    self.drop_peer(from, reason);
-                }
-            }
-            Ledger::Wanted(list) => self.sync.wanted(list, now, out),
-            Ledger::PeerFault { from, error } => {
-                self.drop_peer(from, Reason::Chain(error.to_string()));
-            }
-            Ledger::TipChanged(change) => {
-                self.relay.tip_changed(&change);
-                self.sync.tip_changed(&change, now, out);
-            }
-            Ledger::Pooled { transaction, .. } => {
-                self.relay.pooled(transaction, now, &self.config.timing, &mut self.rng);
-            }
-            Ledger::Refused { txid, .. } => self.relay.refused(txid),
-            Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
-            Ledger::PoolSize { .. } | Ledger::Template(_) | Ledger::Answer { .. } => {}
-        }
-    }
-
-    fn served(&mut self, peer: PeerId, served: Served) {
-        let out = &mut self.out;
-        match served {
-            Served::Headers(headers) => {
-                if self.peers.get(peer).is_some() {
-                    self.sync.told(peer, &headers);
-                    out.send(peer, Message::Headers(headers));
-                    self.serving.headers_served(peer, out);
-                }
-            }
-            Served::Block { hash, bytes } => self.serving.block_served(peer, hash, bytes, out),
-        }
-    }
-
     /// Does everything that is due.
     fn tick(&mut self) {
         let (now, timing) = (self.now, self.config.timing);
@@ -319,14 +297,20 @@ impl Protocol {
         gone.extend(self.sync.tick(now, &timing, &mut self.out));
         gone.into_iter().for_each(|(peer, reason)| self.drop_peer(peer, reason));
         self.relay.tick(now, !self.sync.is_far_behind(), &timing, &mut self.out);
-        self.serving.tick(|txid| self.relay.find(txid), &mut self.out);
+        self.with_blocks(BlockRelay::tick);
+        let (relay, blocks) = (&self.relay, &self.blocks);
+        self.serving.tick(|txid| relay.find(txid), |ask| blocks.answer(ask), &mut self.out);
         self.dial();
         if self.save_book.take(now, timing.save_book_ms) {
             self.out.push(Output::SaveBook(self.book.encode()));
         }
         if self.list_peers.take(now, timing.list_peers_ms) {
-            let height = |peer| self.sync.peer_height(peer);
-            let list = self.peers.list(height, |peer| self.pings.round_trip_ms(peer));
+            let list = self.peers.list(|peer, info| {
+                info.height = self.sync.peer_height(peer);
+                info.ping_ms = self.pings.round_trip_ms(peer);
+                info.blocks_whole = self.sync.delivered(peer);
+                (info.blocks_rebuilt, info.transactions_fetched) = self.blocks.counts(peer);
+            });
             self.out.push(Output::Peers(list.into()));
         }
     }
@@ -355,6 +339,7 @@ impl Protocol {
         self.gossip.removed(id);
         self.relay.removed(id);
         self.sync.removed(id, self.now, &mut self.out);
+        self.with_blocks(|blocks, around| blocks.removed(id, around));
         if reason.is_violation() && !self.dialler.is_fixed(&peer.address) {
             let until = self.now + self.config.timing.discourage_ms;
             self.discouraged.insert(peer.address.ip(), until);

@@ -127,6 +127,9 @@ pub(super) fn show_peers(now: Millis, peers: &[PeerInfo]) -> Value {
                 "height": peer.height,
                 "ping_ms": peer.ping_ms,
                 "connected_s": (now - peer.connected_at) / 1000,
+                "blocks_whole": peer.blocks_whole,
+                "blocks_rebuilt": peer.blocks_rebuilt,
+                "transactions_fetched": peer.transactions_fetched,
                 "state": match peer.state {
                     PeerState::Greeting => "greeting",
                     PeerState::Ready => "ready",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Hash;
+use chain::block::Assembly;
 use chain::ledger::{Input, Ledger, Mined, Output, PeerId, RequestId, Source, Time};
 use chain::params::Network;
 use chain::rules::RuleError;
@@ -142,6 +143,15 @@ impl VerifyStage {
                     Err(error) => bad_payload(from, &error, out),
                 }
             }
+            Work::Announced { from, header } => {
+                match isolation::check_headers(&self.network, &[header]) {
+                    Ok(list) => list
+                        .into_iter()
+                        .for_each(|header| self.to_ledger(Input::Announced { from, header })),
+                    Err(error) => bad_payload(from, &error, out),
+                }
+            }
+            Work::Rebuilt { from, assembly } => self.rebuilt(from, *assembly, out),
             Work::Block { from, bytes } => match self.verifier.judge_block(bytes) {
                 Ok(block) => self.to_ledger(Input::Block { from, block }),
                 Err(BlockFault { error, condemned: Some(hash) }) => {
@@ -152,6 +162,26 @@ impl VerifyStage {
             Work::Transactions { .. } | Work::ServeHeaders { .. } | Work::ServeBlock { .. } => {
                 unreachable!("transactions are batched, and what is served goes to the readers")
             }
+        }
+    }
+
+    /// A block put together here: peers that wait for it get it before the ledger executes it.
+    fn rebuilt(&self, from: PeerId, assembly: Assembly, out: &Outward) {
+        let hash = assembly.header.hash();
+        match self.verifier.judge_assembly(assembly) {
+            Ok(block) => {
+                out.protocol(net::Input::Rebuilt { peer: from, block: block.clone() });
+                self.to_ledger(Input::Relayed { block });
+            }
+            Err(BlockFault { error, condemned: Some(hash) }) => {
+                self.to_ledger(Input::InvalidBlock { from, hash, error });
+            }
+            Err(BlockFault { error, condemned: None }) => match error {
+                RuleError::MerkleRoot { .. } | RuleError::MerkleMutated => {
+                    out.protocol(net::Input::NotRebuilt { hash });
+                }
+                error => bad_payload(from, &error, out),
+            },
         }
     }
 

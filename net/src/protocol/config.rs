@@ -53,6 +53,10 @@ pub struct Timing {
     pub block_stall_ms: u64,
     /// The longest of these.
     pub block_stall_max_ms: u64,
+    /// Until the compact form of a new block, or what is missing of it, is asked of another peer.
+    pub compact_ms: u64,
+    /// Until a rebuilt block that the ledger does not take is fetched whole.
+    pub rebuilt_ms: u64,
     /// Until an undelivered transaction is asked of another peer.
     pub transaction_retry_ms: u64,
     /// Transactions are announced together, on average this long after the first.
@@ -83,6 +87,8 @@ impl Default for Timing {
             headers_ms: 2 * MINUTE_MS,
             block_stall_ms: 2 * SECOND_MS,
             block_stall_max_ms: 64 * SECOND_MS,
+            compact_ms: 2 * SECOND_MS,
+            rebuilt_ms: MINUTE_MS,
             transaction_retry_ms: 5 * SECOND_MS,
             announce_ms: 50,
             backoff_first_ms: SECOND_MS,

@@ -67,23 +67,24 @@ impl Peers {
         self.map.values().filter(|peer| peer.direction == Direction::Inbound).count()
     }
 
-    /// The list for people; heights and round trips are kept elsewhere.
-    pub(crate) fn list(
-        &self,
-        height: impl Fn(PeerId) -> u32,
-        ping_ms: impl Fn(PeerId) -> Option<u64>,
-    ) -> Vec<PeerInfo> {
-        let info = |(id, peer): (PeerId, &Peer)| PeerInfo {
+    /// The list for people; `facts` adds what is kept elsewhere.
+    pub(crate) fn list(&self, facts: impl Fn(PeerId, &mut PeerInfo)) -> Vec<PeerInfo> {
+        let plain = |(id, peer): (PeerId, &Peer)| PeerInfo {
             id,
             address: peer.address,
             node_id: peer.node_id,
             direction: peer.direction,
             agent: peer.hello.as_ref().map(|hello| hello.agent.clone()).unwrap_or_default(),
-            height: height(id),
-            ping_ms: ping_ms(id),
+            height: 0,
+            ping_ms: None,
             connected_at: peer.connected_at,
             state: if peer.hello.is_some() { PeerState::Ready } else { PeerState::Greeting },
+            blocks_whole: 0,
+            blocks_rebuilt: 0,
+            transactions_fetched: 0,
         };
-        self.iter().map(info).collect()
+        let mut list: Vec<PeerInfo> = self.iter().map(plain).collect();
+        list.iter_mut().for_each(|info| facts(info.id, info));
+        list
     }
 }

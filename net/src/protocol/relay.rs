@@ -65,6 +65,11 @@ impl Relay {
         self.pool.get(txid).map(|(_, transaction)| transaction.bytes())
     }
 
+    /// Every transaction in the pool.
+    pub(crate) fn transactions(&self) -> impl Iterator<Item = &CheckedTransaction> {
+        self.pool.values().map(|(_, transaction)| transaction)
+    }
+
     /// Starts to tell the peer of everything in the pool.
     pub(crate) fn ready(&mut self, peer: PeerId, now: Millis) {
         let listener = Listener {
