@@ -167,6 +167,45 @@ fn a_node_that_joins_late_and_knows_one_peer_finds_the_rest() {
 }
 
 #[test]
+fn blocks_travel_in_compact_form_and_their_transactions_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let miner = Setup::new(PROGRAM, temp.path().join("miner")).start();
+    let mut line = vec![miner];
+    for name in ["middle", "end"] {
+        let mut setup = Setup::new(PROGRAM, temp.path().join(name));
+        (setup.threads, setup.peers) = (0, vec![line.last().unwrap().peers]);
+        line.push(setup.start());
+    }
+    let [miner, middle, end] = &line[..] else { unreachable!("three were started") };
+    wait_until("the line", || middle.status()["peers"] == 2);
+    let mut client = end.client();
+    for number in 0..PUTS {
+        client.send(format!("PUT key{number} value-{number}\n").as_bytes()).unwrap();
+    }
+    for _ in 0..PUTS {
+        client.answer().unwrap();
+    }
+    wait_until("every put in a block everywhere", || {
+        let all = [miner, middle, end].map(Node::status);
+        all.iter().all(|status| status["tip"] == all[0]["tip"] && status["mempool"] == 0)
+            && end.ask(&format!("RETRIEVE key{}", PUTS - 1)).is_ok()
+    });
+    let height = end.status()["height"].as_u64().unwrap();
+    for (node, most_fetched) in [(end, 0), (middle, PUTS as u64 / 4)] {
+        let sum = |field: &str| -> u64 {
+            let peers = node.ask("PEERS").unwrap();
+            peers.as_array().unwrap().iter().map(|peer| peer[field].as_u64().unwrap()).sum()
+        };
+        // Peers are listed once a second.
+        wait_until("the counts", || sum("blocks_rebuilt") + sum("blocks_whole") == height);
+        assert_eq!(sum("blocks_whole"), 0, "of {height}");
+        // Gossip may connect the ends, and a block may outrun a put on its way to the middle.
+        let fetched = sum("transactions_fetched");
+        assert!(fetched <= most_fetched, "{fetched} fetched");
+    }
+}
+
+#[test]
 fn a_reorganisation_returns_the_losers_writes() {
     let temp = tempfile::tempdir().unwrap();
     let one = Setup::new(PROGRAM, temp.path().join("one")).start();
