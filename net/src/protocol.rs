@@ -260,7 +260,7 @@ impl Protocol {
         self.serving.ready(id);
         self.blocks.ready(id);
         self.sync.ready(id, hello.height, self.now, &mut self.out);
-        self.relay.ready(id, self.now);
+        self.relay.ready(id, direction, self.now);
         self.gossip.ready(id, address, direction, self.now, &mut self.out);
         if direction == Direction::Inbound
             && let Some(listens_at) = listens_at

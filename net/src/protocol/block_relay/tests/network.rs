@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chain::execute::Delta;
-use chain::ledger::{Ledger, LedgerOptions, Time};
+use chain::ledger::{Ledger, LedgerOptions, RequestId, Source, Time};
 use chain::mempool::PoolLimits;
 use chain::rules::isolation::{check_headers, checked_genesis};
 use chain::store::MemoryStore;
@@ -22,6 +22,8 @@ const TRANSACTIONS: u64 = 400;
 /// Mean time of one way, and of the work on one message, in milliseconds.
 const ONE_WAY_MS: u64 = 100;
 const WORK_MS: u64 = 5;
+/// Longer than a test lasts.
+const LONG_MS: u64 = 1_000_000_000;
 
 /// What a node received.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +32,7 @@ struct Bill {
     compact: u64,
     whole: u64,
     transactions: u64,
+    relayed: u64,
 }
 
 struct Member {
@@ -137,6 +140,13 @@ impl Net {
             Work::Block { from, bytes } => {
                 ledger::Input::Block { from, block: verifier().block(bytes).unwrap() }
             }
+            Work::Transactions { from, list } => {
+                for transaction in verifier().transactions(&list) {
+                    let (source, transaction) = (Source::Peer(from), transaction.unwrap());
+                    self.tell_ledger(node, ledger::Input::Transaction { source, transaction });
+                }
+                return;
+            }
             Work::ServeHeaders { to, .. } => {
                 let served = Served::Headers(Vec::new());
                 return self.later(WORK_MS, node, Input::Served { peer: to, served });
@@ -165,6 +175,7 @@ impl Bill {
         match message {
             Message::CompactBlock(_) => self.compact += 1,
             Message::Block(_) => self.whole += 1,
+            Message::Transactions(list) => self.relayed += list.len() as u64,
             Message::BlockTransactions { list, .. } => self.transactions += list.len() as u64,
             _ => {}
         }
@@ -200,7 +211,7 @@ fn a_block_reaches_everybody_soon_and_costs_each_little_more_than_what_it_lacks(
     let list = transactions(TRANSACTIONS);
     let block = blocks(1, &list).remove(0);
     let mut net = Net::new(&mut rng);
-    let mut lacking = vec![0; NODES];
+    let (mut lacking, timing) = (vec![0; NODES], Timing::default());
     // Announced long after, so that nobody tells the others before the block comes.
     for (node, lacking) in net.nodes.iter_mut().zip(&mut lacking).skip(1) {
         for transaction in &list {
@@ -211,7 +222,7 @@ fn a_block_reaches_everybody_soon_and_costs_each_little_more_than_what_it_lacks(
             node.protocol.relay.pooled(
                 transaction.clone(),
                 net.now,
-                &Timing { announce_ms: 1_000_000, ..Timing::default() },
+                &Timing { announce_inbound_ms: LONG_MS, announce_outbound_ms: LONG_MS, ..timing },
                 &mut rng,
             );
         }
@@ -225,7 +236,7 @@ fn a_block_reaches_everybody_soon_and_costs_each_little_more_than_what_it_lacks(
     times.sort_unstable();
     let compact_bytes = codec::encode(&compact(&block)).len() as u64;
     for (node, lacking) in net.nodes.iter().zip(lacking).skip(1) {
-        let Bill { bytes, compact, whole, transactions } = node.bill;
+        let Bill { bytes, compact, whole, transactions, .. } = node.bill;
         assert_eq!((compact, whole), (1, 0), "one compact form, and no whole block");
         assert!(transactions < 60, "{transactions} transactions of {TRANSACTIONS}");
         // Announcements and headers of some thirty neighbours besides.
@@ -234,4 +245,21 @@ fn a_block_reaches_everybody_soon_and_costs_each_little_more_than_what_it_lacks(
     }
     let (most, last) = (times[NODES * 95 / 100], times[NODES - 1]);
     assert!(most <= 12 * ONE_WAY_MS, "95 % after {most} ms, all after {last} ms");
+}
+
+#[test]
+fn a_transaction_reaches_everybody_soon_and_once() {
+    let list = transactions(20);
+    let mut net = Net::new(&mut StdRng::seed_from_u64(8));
+    for transaction in &list {
+        let source = Source::Client(RequestId(1));
+        let input = ledger::Input::Transaction { source, transaction: transaction.clone() };
+        net.tell_ledger(0, input);
+        net.run(20);
+    }
+    net.run(3_000);
+    assert!(net.nodes.iter().all(|node| node.ledger.pool().len() == list.len()));
+    let relayed: u64 = net.nodes.iter().map(|node| node.bill.relayed).sum();
+    let needed = (list.len() * (NODES - 1)) as u64;
+    assert!((needed..=needed * 105 / 100).contains(&relayed), "{relayed} for {needed}");
 }
