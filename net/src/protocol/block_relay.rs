@@ -37,6 +37,8 @@ use shelf::Shelf;
 
 /// New blocks looked after at a time; more are fetched whole.
 const MAX_FRESH: usize = 4;
+/// Added to the time for an answer by each transaction asked for, in milliseconds.
+const TRANSACTION_MS: u64 = 10;
 /// Executed blocks whose children may be announced.
 const MAX_EXECUTED: usize = 16;
 
@@ -227,11 +229,12 @@ impl BlockRelay {
         around.sync.release(hash, around.now, around.out);
     }
 
-    /// Puts a block together, or asks for what is missing.
+    /// Puts a block together, or asks for what is missing. Once somebody is asked for the compact
+    /// form, that of nobody else counts: it could be nonsense, to hold the block up.
     fn rebuild(&mut self, peer: PeerId, compact: CompactBlock, around: &mut Around<'_>) {
         let hash = compact.header.hash();
         let Some(fresh) = self.fresh.get_mut(&hash) else { return };
-        if !matches!(fresh.stage, Stage::New | Stage::Asked(_)) {
+        if !matches!(fresh.stage, Stage::New) && !fresh.is_asked_of(peer) {
             return;
         }
         fresh.holders.retain(|holder| *holder != peer);
@@ -250,7 +253,8 @@ impl BlockRelay {
         let Some(mate) = self.mates.get_mut(&peer) else { return };
         mate.owes(hash);
         fresh.stage = Stage::Rebuilding(peer, Box::new(partial));
-        fresh.until = Some(around.now + around.timing.compact_ms);
+        let patience_ms = around.timing.compact_ms + TRANSACTION_MS * indexes.len() as u64;
+        fresh.until = Some(around.now + patience_ms);
         around.out.send(peer, Message::GetBlockTransactions { hash, indexes });
     }
 
@@ -286,7 +290,10 @@ impl BlockRelay {
     /// it was asked.
     pub(crate) fn not_found(&mut self, peer: PeerId, hash: &Hash, around: &mut Around<'_>) -> bool {
         let asked = self.mates.get_mut(&peer).is_some_and(|mate| mate.answers(hash));
-        let waits = |fresh: &Fresh| matches!(&fresh.stage, Stage::Asked(from) | Stage::Rebuilding(from, _) if *from == peer);
+        let waits = |fresh: &Fresh| match fresh.stage {
+            Stage::Asked(from) | Stage::Rebuilding(from, _) => from == peer,
+            Stage::New | Stage::Handed(_) | Stage::GivenUp => false,
+        };
         if asked && self.fresh.get(hash).is_some_and(waits) {
             self.ask_next(hash, around);
         }

@@ -53,7 +53,8 @@ pub struct Timing {
     pub block_stall_ms: u64,
     /// The longest of these.
     pub block_stall_max_ms: u64,
-    /// Until the compact form of a new block, or what is missing of it, is asked of another peer.
+    /// Until the compact form of a new block is asked of another peer. For what is missing of it
+    /// the time is longer, by the number of transactions.
     pub compact_ms: u64,
     /// Until a rebuilt block that the ledger does not take is fetched whole.
     pub rebuilt_ms: u64,

@@ -128,6 +128,11 @@ impl Fresh {
         self.holders.pop_front()
     }
 
+    /// Whether this peer was asked for the compact form, and nobody since.
+    pub(super) fn is_asked_of(&self, peer: PeerId) -> bool {
+        matches!(self.stage, Stage::Asked(asked) if asked == peer)
+    }
+
     /// The block is with the verify stage.
     pub(super) fn hand(&mut self, peer: PeerId, around: &Around<'_>) {
         self.stage = Stage::Handed(peer);

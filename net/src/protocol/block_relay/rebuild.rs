@@ -146,7 +146,7 @@ mod tests {
                     fit.collect::<BTreeSet<_>>().len()
                 };
                 let expected: Vec<u16> =
-                    ids.iter().zip(0..).filter(|(id, _)| fitting(id) != 1).map(|(_, n)| n).collect();
+                    (0..).zip(&ids).filter(|(_, id)| fitting(id) != 1).map(|(n, _)| n).collect();
                 prop_assert_eq!(partial.missing(), expected);
             }
         }
@@ -163,8 +163,8 @@ mod tests {
             let pool = || at_hand.iter().map(|at| &TRANSACTIONS[*at]);
             let partial = || Partial::new(CompactBlock::of(&block, 7), pool()).unwrap();
             let missing = partial().missing();
-            let lacking: Vec<u16> =
-                in_block.iter().zip(0..).filter(|(at, _)| !at_hand.contains(at)).map(|(_, n)| n).collect();
+            let lacks = |(_, at): &(u16, &usize)| !at_hand.contains(at);
+            let lacking: Vec<u16> = (0..).zip(&in_block).filter(lacks).map(|(n, _)| n).collect();
             prop_assert_eq!(&missing, &lacking);
             let answer: Vec<Vec<u8>> =
                 missing.iter().map(|at| with[usize::from(*at)].bytes().to_vec()).collect();

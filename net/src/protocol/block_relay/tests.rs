@@ -133,9 +133,12 @@ fn who_does_not_answer_is_not_blamed_and_the_next_is_asked() {
     }
     let outputs = bench.pass(2_000);
     assert_eq!(to(peers[1], &outputs), [ask(&block)]);
+    // The form of somebody else does not count now.
+    assert_eq!(to(peers[2], &bench.say(peers[2], compact(&block))), []);
     bench.say(peers[1], compact(&block));
-    // It sends the form, but not what is missing.
-    let outputs = bench.pass(2_000);
+    // It sends the form, but not what is missing: three transactions, 10 ms for each.
+    assert_eq!(to(peers[2], &bench.pass(2_029)), []);
+    let outputs = bench.pass(1);
     assert_eq!(to(peers[2], &outputs), [ask(&block)]);
     let hashes = vec![block.hash()];
     let outputs = bench.say(peers[2], Message::NotFound { hashes: hashes.clone() });
