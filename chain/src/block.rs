@@ -37,7 +37,13 @@ pub const EXTRANONCE_BYTES: usize = 8;
 const OUTPUT_HEAD: [u8; 7] = [0x6a, 69, b'G', b'R', b'V', b'N', 1];
 const OUTPUT_SCRIPT_BYTES: usize = OUTPUT_HEAD.len() + 32 + 32;
 const _: () = assert!(OUTPUT_HEAD[1] as usize == OUTPUT_SCRIPT_BYTES - 2);
-const _: () = assert!(SCRIPT_HEAD_BYTES + EXTRANONCE_BYTES + MAX_TAG_BYTES <= 100);
+const MAX_SCRIPT_BYTES: usize = SCRIPT_HEAD_BYTES + EXTRANONCE_BYTES + MAX_TAG_BYTES;
+const _: () = assert!(MAX_SCRIPT_BYTES <= 100);
+
+/// Most bytes a coinbase can have: head, script with its length, sequence, output count, value,
+/// output script with its length, lock time.
+pub const MAX_COINBASE_BYTES: usize =
+    COINBASE_HEAD.len() + 1 + MAX_SCRIPT_BYTES + 4 + 1 + 8 + 1 + OUTPUT_SCRIPT_BYTES + 4;
 
 /// The first transaction of a block: creates the reward and carries what the chain commits to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +105,16 @@ impl Coinbase {
     /// Double SHA-256 of the bytes: leaf 0 of the merkle tree.
     pub fn txid(&self) -> Hash {
         sha256d(&self.encode())
+    }
+
+    /// Reads exactly one coinbase.
+    ///
+    /// # Errors
+    /// When the bytes have not the fixed layout, or bytes are left over.
+    pub fn decode(bytes: &[u8]) -> Result<Coinbase, BlockDecodeError> {
+        let mut input = bytes;
+        let coinbase = Coinbase::take(&mut input)?;
+        if input.is_empty() { Ok(coinbase) } else { Err(BlockDecodeError::Trailing(input.len())) }
     }
 
     fn take<'a>(input: &mut &'a [u8]) -> Result<Coinbase, BlockDecodeError> {
@@ -204,6 +220,27 @@ impl Block {
         let others = self.transactions.iter().map(|transaction| transaction.txid());
         std::iter::once(self.coinbase.txid()).chain(others).collect()
     }
+}
+
+/// One transaction of an [`Assembly`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// One that waited here and was checked before.
+    Known(CheckedTransaction),
+    /// One that was fetched: its bytes, not checked yet.
+    Fetched(Vec<u8>),
+}
+
+/// A block put together of transactions that are here and others that were fetched. Whether they
+/// are those of the header is yet to be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assembly {
+    /// The header.
+    pub header: Header,
+    /// The coinbase's bytes.
+    pub coinbase: Vec<u8>,
+    /// The transactions after the coinbase, in order.
+    pub parts: Vec<Part>,
 }
 
 /// A block that passed every rule that needs nothing but the network's parameters

@@ -43,25 +43,6 @@ const MAX_SENDERS: usize = 2 * WANTED_WINDOW;
 /// Blocks just received that need not be read back from the store.
 const MAX_FRESH: usize = 64;
 
-/// Seconds since the Unix epoch, with milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time {
-    /// Milliseconds since the Unix epoch.
-    pub unix_ms: u64,
-}
-
-impl Time {
-    /// Whole seconds since the Unix epoch.
-    pub fn seconds(self) -> u64 {
-        self.unix_ms / 1000
-    }
-
-    /// So much later.
-    pub fn plus_ms(self, ms: u64) -> Time {
-        Time { unix_ms: self.unix_ms + ms }
-    }
-}
-
 /// What a ledger is made of.
 pub struct LedgerOptions {
     /// The rules in force.
@@ -121,7 +102,9 @@ impl<S: Store> Ledger<S> {
     pub fn take(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         match input {
             Input::Headers { from, headers } => self.headers(now, from, &headers)?,
+            Input::Announced { from, header } => self.announced(now, from, header)?,
             Input::Block { from, block } => self.block(now, from, block)?,
+            Input::Relayed { block } => self.relayed(now, block)?,
             Input::InvalidBlock { from, hash, error } => self.invalid_block(from, &hash, error)?,
             Input::Transaction { source, transaction } => {
                 self.transaction(source, transaction)?;
@@ -200,6 +183,25 @@ impl<S: Store> Ledger<S> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the header of a block that the peer may not have executed yet. The block alone may
+    /// be known to be invalid; an invalid ancestor the peer must have noticed.
+    fn announced(
+        &mut self,
+        now: Time,
+        from: PeerId,
+        header: CheckedHeader,
+    ) -> Result<(), StoreError> {
+        let own_fault = |id: &NodeId| {
+            let parent = self.tree.parent(*id);
+            self.tree.is_invalid(*id) && parent.is_some_and(|parent| !self.tree.is_invalid(parent))
+        };
+        if self.tree.find(&header.hash()).as_ref().is_some_and(own_fault) {
+            self.judge(from, HeadersVerdict::Invalid);
+            return Ok(());
+        }
+        self.headers(now, from, &[header])
     }
 
     /// Finds bodies of these headers that have been in the log since before the start.
@@ -317,6 +319,19 @@ impl<S: Store> Ledger<S> {
             Err(error) => self.outbox.push_back(Output::PeerFault { from, error }),
         }
         Ok(())
+    }
+
+    /// Takes a block that was passed on before it was executed: nobody is to blame for it.
+    fn relayed(&mut self, now: Time, block: CheckedBlock) -> Result<(), StoreError> {
+        let added = self.add_header(now, &CheckedHeader::of(&block));
+        let Ok(Some(added)) = added else {
+            tracing::debug!(target: "chain", hash = %block.hash(), ?added, "relayed block refused");
+            return Ok(());
+        };
+        if let Err(error) = self.take_body(added.id(), block)? {
+            tracing::warn!(target: "chain", %error, "relayed block is invalid");
+        }
+        self.activate(None)
     }
 
     /// Marks a block whose hash commits to something invalid, and its descendants.

@@ -13,7 +13,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rayon::prelude::*;
 
-use crate::block::CheckedBlock;
+use crate::block::{Assembly, CheckedBlock};
 use crate::execute::StateMachine;
 use crate::params::Network;
 use crate::rules::isolation::BlockFault;
@@ -97,6 +97,18 @@ impl Verifier {
     /// Checks blocks, on all cores; results in the same order.
     pub fn blocks(&self, list: Vec<Vec<u8>>) -> Vec<Result<CheckedBlock, BlockFault>> {
         list.into_par_iter().map(|bytes| self.judge_block(bytes)).collect()
+    }
+
+    /// Checks a block that was put together here, and says of an invalid one whether its header
+    /// is thereby condemned. Only transactions that were fetched for it are checked.
+    ///
+    /// # Errors
+    /// The first broken rule; [`RuleError::MerkleRoot`] and [`RuleError::MerkleMutated`] mean that
+    /// it was put together wrongly.
+    pub fn judge_assembly(&self, assembly: Assembly) -> Result<CheckedBlock, BlockFault> {
+        isolation::check_assembly_with(&self.network, assembly, |transactions| {
+            self.check(&transactions).into_iter().collect()
+        })
     }
 
     fn check(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {

@@ -18,6 +18,7 @@ mod crew;
 mod joints;
 mod peers;
 mod stage;
+mod verify;
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -46,7 +47,8 @@ use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
 pub(crate) use crew::signals;
 use joints::Outward;
-use stage::{LedgerStage, ReaderStage, VerifyStage};
+use stage::{LedgerStage, ReaderStage};
+use verify::VerifyStage;
 
 /// Payloads on their way to be verified. When full, peers are not read.
 const WORK_QUEUE: usize = 256;

@@ -10,6 +10,7 @@
 
 mod address;
 mod ban;
+mod block_relay;
 mod config;
 mod connections;
 mod dial;
@@ -21,6 +22,7 @@ mod gossip;
 mod group;
 mod handshake;
 mod merit;
+mod new_blocks;
 mod outbox;
 mod peers;
 mod ping;
@@ -29,6 +31,7 @@ mod recent;
 mod relay;
 mod secret;
 mod serve;
+mod stages;
 mod sync;
 
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +44,7 @@ use crate::wire::{Hello, KnownAddress, Message};
 pub use address::{AddressBook, BookError, MAX_BOOK};
 use ban::Bans;
 pub use ban::{Ban, MAX_BANS, Subnet, SubnetError};
+use block_relay::BlockRelay;
 pub use config::{Config, Timing};
 use dial::{Dialler, Ending};
 use discouraged::Discouraged;
@@ -52,7 +56,7 @@ use peers::{Peer, Peers, Told};
 use ping::Pings;
 pub use port::{Direction, Input, Millis, Output, PeerInfo, PeerState, Reason, Served, Work};
 use relay::Relay;
-use serve::Serving;
+use serve::{Ask, Serving};
 use sync::Sync;
 
 /// The protocol of one node with all its peers.
@@ -70,6 +74,7 @@ pub struct Protocol {
     gossip: Gossip,
     pings: Pings,
     sync: Sync,
+    blocks: BlockRelay,
     relay: Relay,
     serving: Serving,
     /// When the book may be saved next, if it has changed.
@@ -116,6 +121,7 @@ impl Protocol {
             gossip: Gossip::default(),
             pings: Pings::default(),
             sync: Sync::new(&config.timing),
+            blocks: BlockRelay::new(),
             relay: Relay::new(),
             serving: Serving::default(),
             save_book: Dirty::default(),
@@ -144,6 +150,10 @@ impl Protocol {
             Input::Drained { peer } => self.serving.drained(peer, &mut self.out),
             Input::Ledger(output) => self.ledger(output),
             Input::Served { peer, served } => self.served(peer, served),
+            Input::Rebuilt { peer, block } => self.blocks.checked(peer, block, &mut self.rng),
+            Input::NotRebuilt { hash } => {
+                self.with_blocks(|blocks, around| blocks.not_rebuilt(&hash, around));
+            }
             Input::BadPayload { peer, what } => self.drop_peer(peer, Reason::Chain(what)),
             Input::AddPeer(address) => self.dialler.add_fixed(address),
             Input::Bans(list) => self.ban(&list),
@@ -169,6 +179,7 @@ impl Protocol {
             handshake::wake_at(&self.peers, timing.hello_ms),
             self.pings.wake_at(timing),
             self.sync.wake_at(timing),
+            self.blocks.wake_at(),
             self.relay.wake_at(),
             self.serving.wake_at(self.now),
             self.save_book.wake_at(),
@@ -218,9 +229,7 @@ impl Protocol {
                 self.serving.blocks_asked(id, hashes, &mut self.out)?;
             }
             Message::Block(bytes) => self.sync.block(id, bytes, now, &mut self.out)?,
-            Message::NotFound { hashes } => {
-                self.sync.not_found(id, &hashes, now, &mut self.out)?;
-            }
+            Message::NotFound { hashes } => self.not_found(id, hashes)?,
             Message::AnnounceTransactions { txids } => self.relay.announced(id, &txids),
             Message::GetTransactions { txids } => self.serving.transactions_asked(id, txids)?,
             Message::Transactions(list) => self.relay.delivered(id, list, &mut self.out)?,
@@ -228,6 +237,15 @@ impl Protocol {
                 self.gossip.asked(id, now, &self.book, &mut self.rng, &mut self.out);
             }
             Message::Addresses(list) => self.told(id, &list),
+            Message::AnnounceBlock(header) => self.block_announced(id, header, None),
+            Message::CompactBlock(block) => self.block_announced(id, block.header, Some(block)),
+            Message::GetCompactBlock { hash } => self.asked(id, Ask::Compact(hash))?,
+            Message::GetBlockTransactions { hash, indexes } => {
+                self.asked(id, Ask::Transactions { hash, indexes })?;
+            }
+            Message::BlockTransactions { hash, list } => {
+                self.with_blocks(|blocks, around| blocks.delivered(id, &hash, list, around))?;
+            }
         }
         Ok(())
     }
@@ -239,8 +257,9 @@ impl Protocol {
         self.list_peers.changed = true;
         self.pings.ready(id, self.now);
         self.serving.ready(id);
+        self.blocks.ready(id);
         self.sync.ready(id, hello.height, self.now, &mut self.out);
-        self.relay.ready(id, self.now);
+        self.relay.ready(id, direction, self.now);
         if self.config.exclusive {
             return;
         }
@@ -252,54 +271,6 @@ impl Protocol {
         }
     }
 
-    fn ledger(&mut self, output: chain::ledger::Output) {
-        use chain::ledger::Output as Ledger;
-        let (now, out) = (self.now, &mut self.out);
-        match output {
-            Ledger::HeadersJudged { from, verdict } => {
-                self.list_peers.changed = true;
-                if let Err(reason) = self.sync.judged(from, &verdict, now, out) {
-                    self.drop_peer(from, reason);
-                }
-            }
-            Ledger::Wanted(list) => self.sync.wanted(list, now, out),
-            Ledger::PeerFault { from, error } => {
-                self.drop_peer(from, Reason::Chain(error.to_string()));
-            }
-            Ledger::TipChanged(change) => {
-                for block in &change.connected {
-                    let news = self.merits.block_connected(&block.block.hash(), now);
-                    self.list_peers.changed |= news;
-                }
-                self.relay.tip_changed(&change);
-                self.sync.tip_changed(&change, now, out);
-            }
-            Ledger::Pooled { transaction, from, reverted } => {
-                if let Some(from) = from.filter(|_| !reverted) {
-                    self.list_peers.changed |= self.merits.transaction_pooled(from, now);
-                }
-                self.relay.pooled(transaction, now, &self.config.timing, &mut self.rng);
-            }
-            Ledger::Refused { txid, .. } => self.relay.refused(txid),
-            Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
-            Ledger::PoolSize { .. } | Ledger::Template(_) | Ledger::Answer { .. } => {}
-        }
-    }
-
-    fn served(&mut self, peer: PeerId, served: Served) {
-        let out = &mut self.out;
-        match served {
-            Served::Headers(headers) => {
-                if self.peers.get(peer).is_some() {
-                    self.sync.told(peer, &headers);
-                    out.send(peer, Message::Headers(headers));
-                    self.serving.headers_served(peer, out);
-                }
-            }
-            Served::Block { hash, bytes } => self.serving.block_served(peer, hash, bytes, out),
-        }
-    }
-
     /// Does everything that is due.
     fn tick(&mut self) {
         let (now, timing) = (self.now, self.config.timing);
@@ -308,7 +279,9 @@ impl Protocol {
         gone.extend(self.sync.tick(now, &timing, &mut self.out));
         gone.into_iter().for_each(|(peer, reason)| self.drop_peer(peer, reason));
         self.relay.tick(now, !self.sync.is_far_behind(), &timing, &mut self.out);
-        self.serving.tick(|txid| self.relay.find(txid), &mut self.out);
+        self.with_blocks(BlockRelay::tick);
+        let (relay, blocks) = (&self.relay, &self.blocks);
+        self.serving.tick(|txid| relay.find(txid), |ask| blocks.answer(ask), &mut self.out);
         self.dial();
         if self.save_book.take(now, timing.save_book_ms) {
             let bytes = self.save_book();
@@ -319,6 +292,8 @@ impl Protocol {
                 height: self.sync.peer_height(peer),
                 ping_ms: self.pings.round_trip_ms(peer),
                 merit: self.merits.of(peer),
+                blocks_whole: self.sync.delivered(peer),
+                rebuilt: self.blocks.counts(peer),
             });
             self.out.push(Output::Peers(list.into()));
         }

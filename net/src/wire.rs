@@ -6,15 +6,17 @@
 //! set aside for it. The formats are written down in docs/protocol.md.
 
 pub mod codec;
+pub mod compact;
 pub mod message;
 pub mod noise;
 mod session;
 
 pub use codec::{FrameDecoder, FrameError};
+pub use compact::{CompactBlock, ShortId, ShortIds};
 pub use message::{Hello, KnownAddress, Message};
 pub use noise::{HandshakeError, Identity, NodeId, Role};
 pub use session::{Session, SessionEvent, WireError};
 
 /// The version this program speaks. Nodes of different versions cannot shake hands, because the
-/// version is part of the handshake's prologue.
-pub const PROTOCOL_VERSION: u16 = 1;
+/// version is part of the handshake's prologue. Version 2 brought blocks in compact form.
+pub const PROTOCOL_VERSION: u16 = 2;

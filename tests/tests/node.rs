@@ -191,6 +191,43 @@ fn a_ban_ends_connections_and_outlives_the_node() {
 }
 
 #[test]
+fn blocks_of_known_transactions_travel_in_compact_form() {
+    let temp = tempfile::tempdir().unwrap();
+    let start = |name: &str, threads, peers| {
+        let setup = Setup::new(PROGRAM, temp.path().join(name));
+        Setup { threads, peers, ..setup }.start()
+    };
+    let first = start("first", 0, vec![]);
+    let middle = start("middle", 0, vec![first.peers]);
+    let end = start("end", 0, vec![middle.peers]);
+    let line = [&first, &middle, &end];
+    wait_until("the line", || middle.status()["peers"] == 2);
+    let mut client = end.client();
+    for number in 0..PUTS {
+        client.send(format!("PUT key{number} value-{number}\n").as_bytes()).unwrap();
+    }
+    for _ in 0..PUTS {
+        client.answer().unwrap();
+    }
+    wait_until("every put in all pools", || line.iter().all(|n| n.status()["mempool"] == PUTS));
+    let miner = start("miner", 1, vec![first.peers]);
+    wait_until("every put in a block everywhere", || {
+        let tip = miner.status()["tip"].clone();
+        line.iter().all(|n| n.status()["tip"] == tip && n.status()["mempool"] == 0)
+    });
+    let height = end.status()["height"].as_u64().unwrap();
+    for node in line {
+        let sum = |field: &str| -> u64 {
+            let peers = node.ask("PEERS").unwrap();
+            peers.as_array().unwrap().iter().map(|peer| peer[field].as_u64().unwrap()).sum()
+        };
+        // Peers are listed once a second.
+        wait_until("the counts", || sum("blocks_rebuilt") + sum("blocks_whole") == height);
+        assert_eq!((sum("blocks_whole"), sum("transactions_fetched")), (0, 0), "of {height}");
+    }
+}
+
+#[test]
 fn a_reorganisation_returns_the_losers_writes() {
     let temp = tempfile::tempdir().unwrap();
     let one = Setup::new(PROGRAM, temp.path().join("one")).start();

@@ -13,6 +13,25 @@ use crate::store::ChainPoint;
 use crate::template::Template;
 use crate::tx::{CheckedTransaction, OperationBytes, PublicKey};
 
+/// Seconds since the Unix epoch, with milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+impl Time {
+    /// Whole seconds since the Unix epoch.
+    pub fn seconds(self) -> u64 {
+        self.unix_ms / 1000
+    }
+
+    /// So much later.
+    pub fn plus_ms(self, ms: u64) -> Time {
+        Time { unix_ms: self.unix_ms + ms }
+    }
+}
+
 /// A connected peer, named by the network layer. Never used twice in a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u64);
@@ -51,10 +70,23 @@ pub enum Input {
         /// At least one, linked, ascending.
         headers: Vec<CheckedHeader>,
     },
+    /// A peer said that there is a new block, before it could know whether the block executes.
+    Announced {
+        /// Who said so.
+        from: PeerId,
+        /// The block's header.
+        header: CheckedHeader,
+    },
     /// A peer sent a block.
     Block {
         /// Who sent it.
         from: PeerId,
+        /// The block.
+        block: CheckedBlock,
+    },
+    /// A peer sent a block before it could know whether the block executes. Its header is known.
+    /// What is wrong with it in its place is not held against the peer.
+    Relayed {
         /// The block.
         block: CheckedBlock,
     },
@@ -201,6 +233,8 @@ pub enum HeadersVerdict {
     TooNew,
     /// Valid, but we keep no more headers off the best chain; not punished.
     TooMany,
+    /// Announced before it was executed, and its block is known to be invalid; not punished.
+    Invalid,
 }
 
 /// An answer to a request.

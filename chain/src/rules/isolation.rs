@@ -8,7 +8,7 @@ use miner::Hash;
 use rayon::prelude::*;
 
 use super::{RuleError, merkle};
-use crate::block::{Block, CheckedBlock, CheckedParts, Coinbase};
+use crate::block::{Assembly, Block, CheckedBlock, CheckedParts, Coinbase, Part};
 use crate::execute::StateMachine;
 use crate::header::{Header, VERSION_FIXED, VERSION_FIXED_MASK};
 use crate::params::Network;
@@ -205,11 +205,59 @@ pub(crate) fn check_block_with(
     let block = Block::decode(&bytes).map_err(RuleError::from)?;
     check_header(network, &block.header)?;
     transaction_is_not_a_merkle_node(block.coinbase.encode().len())?;
-    merkle_root_matches(&block)?;
+    merkle_root_matches(&block.header, &block.txids())?;
     let Block { header, coinbase, transactions } = block;
     let condemned = Some(header.hash());
     let transactions = check(transactions).map_err(|error| BlockFault { error, condemned })?;
     Ok(checked(header, coinbase, transactions, bytes))
+}
+
+/// Checks a block that was put together here. Transactions that were checked before are not
+/// checked again: their type is the proof. `check` checks the others, in order.
+///
+/// # Errors
+/// The first broken rule. [`RuleError::MerkleRoot`] and [`RuleError::MerkleMutated`] mean no more
+/// than that these are not the transactions of the header.
+pub(crate) fn check_assembly_with(
+    network: &Network,
+    assembly: Assembly,
+    check: impl FnOnce(Vec<Arc<Transaction>>) -> Result<Vec<CheckedTransaction>, RuleError>,
+) -> Result<CheckedBlock, BlockFault> {
+    let Assembly { header, coinbase, parts } = assembly;
+    check_header(network, &header)?;
+    let coinbase = Coinbase::decode(&coinbase).map_err(RuleError::from)?;
+    transaction_is_not_a_merkle_node(coinbase.encode().len())?;
+    let fetched = decode_fetched(&parts)?;
+    let mut rest = fetched.iter();
+    let others = parts.iter().map(|part| match part {
+        Part::Known(transaction) => transaction.txid(),
+        Part::Fetched(_) => rest.next().expect("one decoded for each fetched").txid(),
+    });
+    let txids: Vec<Hash> = std::iter::once(coinbase.txid()).chain(others).collect();
+    merkle_root_matches(&header, &txids)?;
+    // From here on the header commits to all there is.
+    let condemned = Some(header.hash());
+    let condemn = |error| BlockFault { error, condemned };
+    let mut checked_now = check(fetched).map_err(condemn)?.into_iter();
+    let transactions: Vec<CheckedTransaction> = parts
+        .into_iter()
+        .map(|part| match part {
+            Part::Known(transaction) => transaction,
+            Part::Fetched(_) => checked_now.next().expect("one check for each fetched"),
+        })
+        .collect();
+    let bytes =
+        crate::block::encode(&header, &coinbase, transactions.iter().map(|item| item.bytes()));
+    size_is_allowed(network, bytes.len()).map_err(condemn)?;
+    Ok(checked(header, coinbase, transactions, bytes))
+}
+
+fn decode_fetched(parts: &[Part]) -> Result<Vec<Arc<Transaction>>, RuleError> {
+    let fetched = parts.iter().filter_map(|part| match part {
+        Part::Known(_) => None,
+        Part::Fetched(bytes) => Some(bytes),
+    });
+    fetched.map(|bytes| Ok(Arc::new(Transaction::decode(bytes)?))).collect()
 }
 
 /// # Consensus
@@ -221,9 +269,9 @@ fn size_is_allowed(network: &Network, got: usize) -> Result<(), RuleError> {
 
 /// # Consensus
 /// The header's merkle root is that of the transactions, and no neighbours in the tree are equal.
-fn merkle_root_matches(block: &Block) -> Result<(), RuleError> {
-    let expected = merkle::root(&block.txids())?;
-    let got = block.header.merkle_root;
+fn merkle_root_matches(header: &Header, txids: &[Hash]) -> Result<(), RuleError> {
+    let expected = merkle::root(txids)?;
+    let got = header.merkle_root;
     if got == expected { Ok(()) } else { Err(RuleError::MerkleRoot { got, expected }) }
 }
 

@@ -130,6 +130,9 @@ pub(super) fn show_peers(now: Millis, peers: &[PeerInfo]) -> Value {
                 "connected_s": (now - peer.connected_at) / 1000,
                 "last_block_s": peer.last_block.map(|at| (now - at) / 1000),
                 "last_transaction_s": peer.last_transaction.map(|at| (now - at) / 1000),
+                "blocks_whole": peer.blocks_whole,
+                "blocks_rebuilt": peer.blocks_rebuilt,
+                "transactions_fetched": peer.transactions_fetched,
                 "state": match peer.state {
                     PeerState::Greeting => "greeting",
                     PeerState::Ready => "ready",

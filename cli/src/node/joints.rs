@@ -10,7 +10,8 @@ use net::{PeerInfo, Pipeline, ReactorWaker, Work};
 use parking_lot::Mutex;
 
 use super::crew::StopHandle;
-use super::stage::{ReadTask, VerifyTask};
+use super::stage::ReadTask;
+use super::verify::VerifyTask;
 use crate::admin::{Event, Joints, PeerList, ReadJob};
 use crate::bans::BanList;
 use crate::folder::{self, Folder};

@@ -5,15 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Hash;
-use chain::ledger::{Input, Ledger, Mined, Output, PeerId, RequestId, Source, Time};
+use chain::ledger::{Input, Ledger, Mined, Output, PeerId, Time};
 use chain::params::Network;
-use chain::rules::RuleError;
-use chain::rules::isolation::{self, BlockFault};
 use chain::store::{Archive, SqliteArchive, SqliteStore};
 use chain::template::Template;
-use chain::tx::CheckedTransaction;
-use chain::verify::Verifier;
-use crossbeam::channel::{Receiver, Sender, select};
+use crossbeam::channel::{Receiver, select};
 use miner::{Search, Solution};
 use net::wire::message::MAX_HEADERS;
 use net::{Served, Work};
@@ -23,10 +19,6 @@ use super::joints::Outward;
 use super::{LEDGER_NAP, NodeError, time_from};
 use crate::admin::{Event, ReadJob};
 use crate::reads;
-use crate::reply::{Code, Failure};
-
-/// Tasks that verify takes at once, so that signatures come in batches.
-const VERIFY_BATCH: usize = 128;
 
 /// Inputs that come so soon after one another share a commit, in milliseconds: what a sync of the
 /// log may take. Nobody is told anything before it.
@@ -39,161 +31,6 @@ const RECENT_TEMPLATES: usize = 2;
 #[expect(clippy::disallowed_methods, reason = "the driver of the stages reads the clock for them")]
 pub(super) fn now() -> Time {
     time_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
-}
-
-/// Something to verify.
-pub(super) enum VerifyTask {
-    /// From a peer: headers, a block, transactions.
-    Peer(Work),
-    /// A transaction that a client has signed.
-    Client {
-        /// Whose request.
-        request: RequestId,
-        /// The transaction.
-        bytes: Vec<u8>,
-    },
-}
-
-impl VerifyTask {
-    /// A peer's work back.
-    pub(super) fn into_work(self) -> Option<Work> {
-        match self {
-            VerifyTask::Peer(work) => Some(work),
-            VerifyTask::Client { .. } => None,
-        }
-    }
-}
-
-/// Where a transaction of a batch came from.
-#[derive(Clone, Copy)]
-enum Origin {
-    Peer(PeerId),
-    Client(RequestId),
-}
-
-/// What is verified together: transactions or blocks, which do not pass each other.
-#[derive(Default)]
-struct Batch {
-    origins: Vec<Origin>,
-    loose: Vec<Vec<u8>>,
-    senders: Vec<PeerId>,
-    blocks: Vec<Vec<u8>>,
-}
-
-/// Decodes, checks isolation rules and signatures.
-pub(super) struct VerifyStage {
-    pub(super) verifier: Verifier,
-    pub(super) network: Network,
-    pub(super) work: Receiver<VerifyTask>,
-    pub(super) inputs: Sender<Input>,
-    pub(super) stop: StopHandle,
-}
-
-impl VerifyStage {
-    pub(super) fn run(mut self, out: &Outward) -> Result<(), NodeError> {
-        while let Ok(first) = self.work.recv()
-            && !self.stop.is_stopping()
-        {
-            let more: Vec<VerifyTask> = self.work.try_iter().take(VERIFY_BATCH - 1).collect();
-            let mut batch = Batch::default();
-            for task in std::iter::once(first).chain(more) {
-                match task {
-                    VerifyTask::Peer(Work::Transactions { from, list }) => {
-                        self.blocks(&mut batch, out);
-                        batch.origins.extend(list.iter().map(|_| Origin::Peer(from)));
-                        batch.loose.extend(list);
-                    }
-                    VerifyTask::Client { request, bytes } => {
-                        self.blocks(&mut batch, out);
-                        batch.origins.push(Origin::Client(request));
-                        batch.loose.push(bytes);
-                    }
-                    VerifyTask::Peer(Work::Block { from, bytes }) => {
-                        self.transactions(&mut batch, out);
-                        batch.senders.push(from);
-                        batch.blocks.push(bytes);
-                    }
-                    VerifyTask::Peer(work) => {
-                        self.transactions(&mut batch, out);
-                        self.blocks(&mut batch, out);
-                        self.ordered(work, out);
-                    }
-                }
-            }
-            self.transactions(&mut batch, out);
-            self.blocks(&mut batch, out);
-        }
-        Ok(())
-    }
-
-    /// Verifies the transactions that have been collected.
-    fn transactions(&mut self, batch: &mut Batch, out: &Outward) {
-        let results = self.verifier.transactions(&std::mem::take(&mut batch.loose));
-        for (origin, result) in batch.origins.drain(..).zip(results) {
-            self.pass_on(origin, result, out);
-        }
-    }
-
-    /// Verifies the blocks that have been collected: small ones leave cores idle one by one.
-    fn blocks(&self, batch: &mut Batch, out: &Outward) {
-        let results = self.verifier.blocks(std::mem::take(&mut batch.blocks));
-        for (from, result) in batch.senders.drain(..).zip(results) {
-            match result {
-                Ok(block) => self.to_ledger(Input::Block { from, block }),
-                Err(BlockFault { error, condemned: Some(hash) }) => {
-                    self.to_ledger(Input::InvalidBlock { from, hash, error });
-                }
-                Err(BlockFault { error, condemned: None }) => bad_payload(from, &error, out),
-            }
-        }
-    }
-
-    fn pass_on(
-        &self,
-        origin: Origin,
-        result: Result<CheckedTransaction, RuleError>,
-        out: &Outward,
-    ) {
-        match (origin, result) {
-            (Origin::Peer(peer), Ok(transaction)) => {
-                self.to_ledger(Input::Transaction { source: Source::Peer(peer), transaction });
-            }
-            (Origin::Client(request), Ok(transaction)) => {
-                self.to_ledger(Input::Transaction { source: Source::Client(request), transaction });
-            }
-            (Origin::Peer(peer), Err(error)) => bad_payload(peer, &error, out),
-            (Origin::Client(request), Err(error)) => {
-                let failure = Failure::new(Code::Refused, error);
-                out.admin(Event::Refused { request, failure });
-            }
-        }
-    }
-
-    fn ordered(&self, work: Work, out: &Outward) {
-        match work {
-            Work::Headers { from, headers } => {
-                match isolation::check_headers(&self.network, &headers) {
-                    Ok(headers) => self.to_ledger(Input::Headers { from, headers }),
-                    Err(error) => bad_payload(from, &error, out),
-                }
-            }
-            Work::Transactions { .. }
-            | Work::Block { .. }
-            | Work::ServeHeaders { .. }
-            | Work::ServeBlock { .. } => {
-                unreachable!("some is batched, and what is served goes to the readers")
-            }
-        }
-    }
-
-    /// A ledger that has ended needs to know nothing.
-    fn to_ledger(&self, input: Input) {
-        self.inputs.send(input).ok();
-    }
-}
-
-fn bad_payload(peer: PeerId, error: &RuleError, out: &Outward) {
-    out.protocol(net::Input::BadPayload { peer, what: error.to_string() });
 }
 
 /// Drives the ledger, and gives its jobs to the miners.

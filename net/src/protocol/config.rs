@@ -61,10 +61,18 @@ pub struct Timing {
     pub block_stall_ms: u64,
     /// The longest of these.
     pub block_stall_max_ms: u64,
+    /// Until the compact form of a new block is asked of another peer. For what is missing of it
+    /// the time is longer, by the number of transactions.
+    pub compact_ms: u64,
+    /// Until a rebuilt block that the ledger does not take is fetched whole.
+    pub rebuilt_ms: u64,
     /// Until an undelivered transaction is asked of another peer.
     pub transaction_retry_ms: u64,
-    /// Transactions are announced together, on average this long after the first.
-    pub announce_ms: u64,
+    /// Transactions are announced together, on average this long after the first, to a peer we
+    /// connected to.
+    pub announce_outbound_ms: u64,
+    /// The same for all peers that connected to us, at one time for all of them.
+    pub announce_inbound_ms: u64,
     /// Until a failed address is tried again, the first time; doubles each time.
     pub backoff_first_ms: u64,
     /// The longest of these.
@@ -93,8 +101,13 @@ impl Default for Timing {
             headers_ms: 2 * MINUTE_MS,
             block_stall_ms: 2 * SECOND_MS,
             block_stall_max_ms: 64 * SECOND_MS,
+            compact_ms: 2 * SECOND_MS,
+            rebuilt_ms: MINUTE_MS,
             transaction_retry_ms: 5 * SECOND_MS,
-            announce_ms: 50,
+            // A tenth of Bitcoin's 2 s and 5 s, and less: blocks come here after a minute at most,
+            // and a transaction must cross the network many times sooner.
+            announce_outbound_ms: 100,
+            announce_inbound_ms: 200,
             backoff_first_ms: SECOND_MS,
             backoff_max_ms: 5 * MINUTE_MS,
             fixed_backoff_max_ms: 8 * SECOND_MS,

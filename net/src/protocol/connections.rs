@@ -131,6 +131,7 @@ impl Protocol {
         self.gossip.removed(id);
         self.relay.removed(id);
         self.sync.removed(id, self.now, &mut self.out);
+        self.with_blocks(|blocks, around| blocks.removed(id, around));
         if reason.is_violation() && !self.dialler.is_fixed(&peer.address) {
             let until = self.now + self.config.timing.discourage_ms;
             self.discouraged.insert(peer.address.ip(), until);

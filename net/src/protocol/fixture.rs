@@ -147,12 +147,12 @@ pub(super) fn dropped(peer: PeerId, outputs: &[Output]) -> Option<Reason> {
 }
 
 /// A network on which every second hash is a block.
-fn network() -> Network {
+pub(super) fn network() -> Network {
     Network { start_bits: CompactTarget(0x207f_ffff), ..Network::dev() }
 }
 
 /// Nothing means anything.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl StateMachine for Nothing {
     fn check(&self, _: &Network, _: &Transaction) -> Result<(), String> {
@@ -182,7 +182,7 @@ impl StateMachine for Nothing {
     }
 }
 
-fn verifier() -> Verifier {
+pub(super) fn verifier() -> Verifier {
     Verifier::new(network(), Arc::new(Nothing), [1; 32])
 }
 
@@ -216,7 +216,7 @@ fn block(prev: Hash, height: u32, with: &[CheckedTransaction]) -> CheckedBlock {
         height,
         extranonce: 0,
         tag: Vec::new(),
-        value: 0,
+        value: network().subsidy.at(height),
         payee: PublicKey::default(),
         state_root: [0; 32],
     };

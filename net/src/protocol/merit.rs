@@ -44,9 +44,14 @@ impl Merits {
 
     /// Notes work for the stages behind: a block in it is one nobody brought before.
     pub(crate) fn handed(&mut self, work: &Work) {
-        let Work::Block { from, bytes } = work else { return };
-        let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return };
-        let hash = Header::decode(head).hash();
+        let (from, hash) = match work {
+            Work::Block { from, bytes } => {
+                let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return };
+                (from, Header::decode(head).hash())
+            }
+            Work::Rebuilt { from, assembly } => (from, assembly.header.hash()),
+            _ => return,
+        };
         if self.handed.insert(hash, *from).is_none() {
             self.order.push_back(hash);
         }

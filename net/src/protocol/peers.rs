@@ -72,7 +72,7 @@ impl Peers {
     /// The list for people; what other parts know of a peer they say.
     pub(crate) fn list(&self, told: impl Fn(PeerId) -> Told) -> Vec<PeerInfo> {
         let info = |(id, peer): (PeerId, &Peer)| {
-            let Told { height, ping_ms, merit } = told(id);
+            let Told { height, ping_ms, merit, blocks_whole, rebuilt } = told(id);
             PeerInfo {
                 id,
                 address: peer.address,
@@ -85,6 +85,9 @@ impl Peers {
                 connected_at: peer.connected_at,
                 last_block: merit.last_block,
                 last_transaction: merit.last_transaction,
+                blocks_whole,
+                blocks_rebuilt: rebuilt.0,
+                transactions_fetched: rebuilt.1,
                 state: if peer.hello.is_some() { PeerState::Ready } else { PeerState::Greeting },
             }
         };
@@ -98,4 +101,7 @@ pub(crate) struct Told {
     pub(crate) height: u32,
     pub(crate) ping_ms: Option<u64>,
     pub(crate) merit: Merit,
+    pub(crate) blocks_whole: u64,
+    /// Blocks rebuilt of what it sent, and transactions it had to deliver for them.
+    pub(crate) rebuilt: (u64, u64),
 }

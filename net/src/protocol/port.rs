@@ -5,6 +5,7 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 
 use chain::Hash;
+use chain::block::{Assembly, CheckedBlock};
 use chain::header::Header;
 use chain::ledger::PeerId;
 
@@ -96,6 +97,19 @@ pub enum Input {
         /// What was found.
         served: Served,
     },
+    /// A block of [`Work::Rebuilt`] has passed every rule but those of its place. It goes to the
+    /// ledger besides.
+    Rebuilt {
+        /// Who sent its compact form.
+        peer: PeerId,
+        /// The block.
+        block: CheckedBlock,
+    },
+    /// The transactions of [`Work::Rebuilt`] are not those of its header. No fault of the peer.
+    NotRebuilt {
+        /// The block's hash.
+        hash: Hash,
+    },
     /// A peer's block or transaction does not decode or breaks a rule by itself.
     BadPayload {
         /// Who sent it.
@@ -164,6 +178,21 @@ pub enum Work {
         /// The headers.
         headers: Vec<Header>,
     },
+    /// The header of a new block for the ledger, which the peer need not have executed.
+    Announced {
+        /// Who sent it.
+        from: PeerId,
+        /// The header.
+        header: Header,
+    },
+    /// A block put together of a compact form: to verify, and to be answered by
+    /// [`Input::Rebuilt`], [`Input::NotRebuilt`] or [`Input::BadPayload`].
+    Rebuilt {
+        /// Who sent the compact form, and all transactions that are not from the pool.
+        from: PeerId,
+        /// The block. Its header was accepted before.
+        assembly: Box<Assembly>,
+    },
     /// A block to verify.
     Block {
         /// Who sent it.
@@ -230,6 +259,12 @@ pub struct PeerInfo {
     pub last_transaction: Option<Millis>,
     /// How far the connection has come.
     pub state: PeerState,
+    /// Blocks it delivered whole.
+    pub blocks_whole: u64,
+    /// Blocks put together here of the compact form it sent.
+    pub blocks_rebuilt: u64,
+    /// Transactions that had to be fetched from it for those.
+    pub transactions_fetched: u64,
 }
 
 /// Why a connection ended or did not come about.

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 
 use super::config::Timing;
 use super::outbox::Outbox;
-use super::port::{Millis, Reason, Work};
+use super::port::{Direction, Millis, Reason, Work};
 use super::recent::RecentSet;
 use crate::wire::Message;
 use crate::wire::message::MAX_TXIDS;
@@ -24,11 +24,14 @@ use fetch::Fetches;
 
 /// Ids remembered as known to a peer.
 const MAX_KNOWN: usize = 10_000;
+/// An announcement waits at most so many times the mean: the delays have a long tail.
+const MAX_MEANS: f64 = 4.0;
 /// Ids remembered as not worth fetching: refused by our pool, or in a block.
 const MAX_SETTLED: usize = 20_000;
 
 #[derive(Debug)]
 struct Listener {
+    direction: Direction,
     /// Announced by the peer or to it.
     known: RecentSet<Hash>,
     /// To be announced, oldest first.
@@ -45,6 +48,8 @@ pub(crate) struct Relay {
     next_entry: u64,
     settled: RecentSet<Hash>,
     listeners: BTreeMap<PeerId, Listener>,
+    /// When all peers that connected to us are announced what waits for them.
+    inbound_at: Option<Millis>,
     fetches: Fetches,
 }
 
@@ -56,6 +61,7 @@ impl Relay {
             next_entry: 0,
             settled: RecentSet::new(MAX_SETTLED),
             listeners: BTreeMap::new(),
+            inbound_at: None,
             fetches: Fetches::default(),
         }
     }
@@ -65,9 +71,15 @@ impl Relay {
         self.pool.get(txid).map(|(_, transaction)| transaction.bytes())
     }
 
+    /// Every transaction in the pool.
+    pub(crate) fn transactions(&self) -> impl Iterator<Item = &CheckedTransaction> {
+        self.pool.values().map(|(_, transaction)| transaction)
+    }
+
     /// Starts to tell the peer of everything in the pool.
-    pub(crate) fn ready(&mut self, peer: PeerId, now: Millis) {
+    pub(crate) fn ready(&mut self, peer: PeerId, direction: Direction, now: Millis) {
         let listener = Listener {
+            direction,
             known: RecentSet::new(MAX_KNOWN),
             pending: self.order.values().copied().collect(),
             announce_at: (!self.order.is_empty()).then_some(now),
@@ -81,8 +93,9 @@ impl Relay {
         self.fetches.removed(peer);
     }
 
-    /// A transaction is in the pool now: to be announced soon, at slightly different times to
-    /// each peer, so that timing tells less about where it came from.
+    /// A transaction is in the pool now: to be announced soon, after times drawn from an
+    /// exponential distribution, so that timing tells less about where it came from. Peers that
+    /// connected to us share one time, or somebody with many connections could take the least.
     pub(crate) fn pooled(
         &mut self,
         transaction: CheckedTransaction,
@@ -104,8 +117,12 @@ impl Relay {
             }
             listener.pending.push_back(txid);
             if listener.announce_at.is_none() {
-                let half = timing.announce_ms / 2;
-                listener.announce_at = Some(now + half + rng.random_range(0..=timing.announce_ms));
+                listener.announce_at = Some(match listener.direction {
+                    Direction::Outbound => now + delay_ms(timing.announce_outbound_ms, rng),
+                    Direction::Inbound => *self
+                        .inbound_at
+                        .get_or_insert_with(|| now + delay_ms(timing.announce_inbound_ms, rng)),
+                });
             }
         }
     }
@@ -175,6 +192,7 @@ impl Relay {
     /// Sends the announcements and requests that are due. While blocks are missing nothing is
     /// requested.
     pub(crate) fn tick(&mut self, now: Millis, may_fetch: bool, timing: &Timing, out: &mut Outbox) {
+        self.inbound_at.take_if(|at| now >= *at);
         for (peer, listener) in &mut self.listeners {
             if listener.announce_at.take_if(|at| now >= *at).is_some() {
                 announce(*peer, listener, &self.pool, out);
@@ -190,6 +208,18 @@ impl Relay {
         let announcements = self.listeners.values().filter_map(|listener| listener.announce_at);
         announcements.chain(self.fetches.wake_at()).min()
     }
+}
+
+/// A time drawn from an exponential distribution with this mean, in milliseconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "at most a few times the mean, and never below zero"
+)]
+fn delay_ms(mean_ms: u64, rng: &mut StdRng) -> u64 {
+    let means = -(1.0 - rng.random::<f64>()).ln();
+    (means.min(MAX_MEANS) * mean_ms as f64) as u64
 }
 
 /// Announces what is pending and still in the pool.

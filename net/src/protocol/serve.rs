@@ -19,6 +19,40 @@ const MAX_BLOCKS_OWED: usize = 64;
 const MAX_TRANSACTIONS_OWED: usize = 2000;
 /// Blocks fetched for one peer at a time.
 const BLOCKS_AHEAD: usize = 2;
+/// Questions about new blocks that a peer may have open. The oldest is answered with no if there
+/// are more.
+const MAX_ASKS: usize = 8;
+
+/// A question about a new block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Its compact form.
+    Compact(Hash),
+    /// Some of its transactions.
+    Transactions {
+        /// Which block.
+        hash: Hash,
+        /// Their places, ascending.
+        indexes: Vec<u16>,
+    },
+}
+
+impl Ask {
+    pub(crate) fn hash(&self) -> Hash {
+        match self {
+            Ask::Compact(hash) | Ask::Transactions { hash, .. } => *hash,
+        }
+    }
+}
+
+/// What to say to an [`Ask`].
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// This.
+    Send(Message),
+    /// Nothing yet: the block is on its way.
+    Later,
+}
 
 #[derive(Debug, Default)]
 struct Customer {
@@ -27,6 +61,7 @@ struct Customer {
     locator: Option<Vec<Hash>>,
     headers_ahead: bool,
     txids: VecDeque<Hash>,
+    asks: VecDeque<Ask>,
     backlogged: bool,
 }
 
@@ -110,12 +145,41 @@ impl Serving {
         Ok(())
     }
 
-    /// Sends each peer at most one full message of the transactions it asked for.
-    pub(crate) fn tick<'a>(&mut self, find: impl Fn(&Hash) -> Option<&'a [u8]>, out: &mut Outbox) {
+    /// A peer asks about a new block.
+    pub(crate) fn asked(&mut self, peer: PeerId, ask: Ask, out: &mut Outbox) {
+        let Some(customer) = self.customers.get_mut(&peer) else { return };
+        customer.asks.push_back(ask);
+        if customer.asks.len() > MAX_ASKS
+            && let Some(oldest) = customer.asks.pop_front()
+        {
+            out.send(peer, Message::NotFound { hashes: vec![oldest.hash()] });
+        }
+    }
+
+    /// Whether a peer takes what it is sent.
+    pub(crate) fn reads(&self, peer: PeerId) -> bool {
+        self.customers.get(&peer).is_some_and(|customer| !customer.backlogged)
+    }
+
+    /// Answers the questions about new blocks that can be answered, and sends each peer at most one
+    /// full message of the transactions it asked for.
+    pub(crate) fn tick<'a>(
+        &mut self,
+        find: impl Fn(&Hash) -> Option<&'a [u8]>,
+        answer: impl Fn(&Ask) -> Answer,
+        out: &mut Outbox,
+    ) {
         for (peer, customer) in &mut self.customers {
             if customer.backlogged {
                 continue;
             }
+            customer.asks.retain(|ask| match answer(ask) {
+                Answer::Send(message) => {
+                    out.send(*peer, message);
+                    false
+                }
+                Answer::Later => true,
+            });
             let (mut list, mut bytes) = (Vec::new(), 0);
             while bytes < TRANSACTIONS_FULL_BYTES && list.len() < MAX_TRANSACTIONS {
                 let Some(txid) = customer.txids.pop_front() else { break };

@@ -2,8 +2,8 @@
 //!
 //! Headers first: every new peer is asked for the headers after our locator, and on from the last
 //! of each full batch. The ledger judges them and says which bodies it wants; those are fetched
-//! from all peers that have them (`download`). New blocks are announced by their headers; a body
-//! is sent only to who asked for it.
+//! from all peers that have them (`download`). Executed blocks are announced by their headers; a
+//! body is sent only to who asked for it. Blocks that `block_relay` fetches are held back here.
 
 mod download;
 
@@ -31,6 +31,8 @@ const MAX_KNOWN: usize = 256;
 const MAX_UNJUDGED: usize = 8;
 /// Batches in a row that do not connect to anything, although a locator with genesis was sent.
 const MAX_UNCONNECTED: u32 = 10;
+/// Headers in one message of which a new block is fetched in compact form.
+const MAX_NEWS: usize = 2;
 /// Blocks we may lack and still take part in the relay of transactions.
 const CLOSE_BLOCKS: u32 = 2;
 
@@ -50,13 +52,35 @@ struct Source {
     known: RecentSet<Hash>,
     /// Since when it owes us an answer.
     asked_at: Option<Millis>,
-    /// For each batch under judgement, whether it was full.
-    unjudged: VecDeque<bool>,
+    /// Under judgement.
+    unjudged: VecDeque<Batch>,
     /// Something of it was not looked at: ask again when the verdicts are in.
     ask_again: bool,
     /// The header we last asked on from.
     continued: Option<Hash>,
     unconnected: u32,
+    /// Whole blocks it delivered.
+    delivered: u64,
+}
+
+/// Headers that wait for the ledger's verdict.
+#[derive(Debug)]
+struct Batch {
+    /// There are more after them.
+    full: bool,
+    /// The peer has the blocks in its main chain.
+    vouched: bool,
+    /// The headers, if they are so few that they are news.
+    news: Vec<Header>,
+}
+
+/// What became of a peer's news.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// The headers.
+    pub(crate) headers: Vec<Header>,
+    /// Whether they were accepted, and if so, whether any of them was new.
+    pub(crate) accepted: Option<bool>,
 }
 
 /// What is known of everybody's chains.
@@ -98,6 +122,7 @@ impl Sync {
             ask_again: false,
             continued: None,
             unconnected: 0,
+            delivered: 0,
         };
         self.sources.insert(peer, source);
         self.downloads.ready(peer);
@@ -149,32 +174,52 @@ impl Sync {
             source.ask_again = true;
             return Ok(());
         }
-        source.unjudged.push_back(headers.len() >= MAX_HEADERS);
+        let news = if headers.len() <= MAX_NEWS { headers.clone() } else { Vec::new() };
+        let full = headers.len() >= MAX_HEADERS;
+        source.unjudged.push_back(Batch { full, vouched: true, news });
         out.work(Work::Headers { from: peer, headers });
         Ok(())
     }
 
-    /// Takes the ledger's verdict on the oldest batch of the peer.
+    /// Takes the header of a block that the peer has or soon will. Says whether it is judged.
+    pub(crate) fn announced(&mut self, peer: PeerId, header: Header, out: &mut Outbox) -> bool {
+        let Some(source) = self.sources.get_mut(&peer) else { return false };
+        if source.unjudged.len() >= MAX_UNJUDGED {
+            source.ask_again = true;
+            return false;
+        }
+        source.unjudged.push_back(Batch { full: false, vouched: false, news: vec![header] });
+        out.work(Work::Announced { from: peer, header });
+        true
+    }
+
+    /// Takes the ledger's verdict on the oldest batch of the peer, and says what it means for the
+    /// peer's news.
     pub(crate) fn judged(
         &mut self,
         peer: PeerId,
         verdict: &HeadersVerdict,
         now: Millis,
         out: &mut Outbox,
-    ) -> Result<(), Reason> {
-        let Some(source) = self.sources.get_mut(&peer) else { return Ok(()) };
-        let full = source.unjudged.pop_front().unwrap_or(false);
+    ) -> Result<Option<News>, Reason> {
+        let Some(source) = self.sources.get_mut(&peer) else { return Ok(None) };
+        let nothing = Batch { full: false, vouched: true, news: Vec::new() };
+        let batch = source.unjudged.pop_front().unwrap_or(nothing);
+        let mut news = News { headers: batch.news, accepted: None };
         match verdict {
-            HeadersVerdict::Accepted { last, .. } => {
-                source.unconnected = 0;
-                source.height = source.height.max(last.height);
-                if full && source.continued != Some(last.hash) {
+            HeadersVerdict::Accepted { last, new, .. } => {
+                news.accepted = Some(*new > 0);
+                if batch.vouched {
+                    source.unconnected = 0;
+                    source.height = source.height.max(last.height);
+                }
+                if batch.full && source.continued != Some(last.hash) {
                     source.continued = Some(last.hash);
                     self.ask_headers(peer, Some(last.hash), now, out);
                 }
             }
             HeadersVerdict::Unconnected => {
-                source.unconnected += 1;
+                source.unconnected += u32::from(batch.vouched);
                 if source.unconnected > MAX_UNCONNECTED {
                     // No proof of a fault: these can be announcements, while our questions are
                     // held up on the way.
@@ -182,7 +227,7 @@ impl Sync {
                 }
                 self.ask_headers(peer, None, now, out);
             }
-            HeadersVerdict::TooNew | HeadersVerdict::TooMany => {}
+            HeadersVerdict::TooNew | HeadersVerdict::TooMany | HeadersVerdict::Invalid => {}
         }
         let source = self.sources.get_mut(&peer).expect("looked up above");
         if source.ask_again && source.unjudged.is_empty() {
@@ -190,7 +235,7 @@ impl Sync {
             self.ask_headers(peer, None, now, out);
         }
         self.assign(now, out);
-        Ok(())
+        Ok(Some(news).filter(|news| !news.headers.is_empty()))
     }
 
     /// Takes the ledger's new list of missing bodies.
@@ -213,6 +258,7 @@ impl Sync {
         let is_first = self.downloads.delivered(peer, hash, now)?;
         if let Some(source) = self.sources.get_mut(&peer) {
             source.known.insert(hash);
+            source.delivered += u64::from(is_first);
         }
         if is_first {
             out.work(Work::Block { from: peer, bytes });
@@ -221,6 +267,32 @@ impl Sync {
             self.assign(now, out);
         }
         Ok(())
+    }
+
+    /// Whole blocks that the peer delivered.
+    pub(crate) fn delivered(&self, peer: PeerId) -> u64 {
+        self.sources.get(&peer).map_or(0, |source| source.delivered)
+    }
+
+    /// What is fetched as whole blocks.
+    pub(crate) fn downloads(&self) -> &Downloads {
+        &self.downloads
+    }
+
+    /// Whether a peer is known to have a block in its main chain.
+    pub(crate) fn is_known(&self, hash: &Hash) -> bool {
+        self.sources.values().any(|source| source.known.contains(hash))
+    }
+
+    /// Does not fetch a block until it is released.
+    pub(crate) fn hold(&mut self, hash: Hash) {
+        self.downloads.hold(hash);
+    }
+
+    /// Fetches a block again, if it is still wanted.
+    pub(crate) fn release(&mut self, hash: &Hash, now: Millis, out: &mut Outbox) {
+        self.downloads.release(hash);
+        self.assign(now, out);
     }
 
     pub(crate) fn not_found(

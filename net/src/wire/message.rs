@@ -1,7 +1,7 @@
 //! The messages, their bodies and their size caps.
 //!
-//! A body is postcard, except for `Headers` and `Block`, whose body is the bytes themselves. What
-//! decodes must re-encode to the same bytes.
+//! A body is postcard, except for headers and blocks, whole or compact, whose body is the bytes
+//! themselves. What decodes must re-encode to the same bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
 use super::codec::FrameError;
+use super::compact::{CompactBlock, MAX_COMPACT_BYTES, MAX_SHORT_IDS};
 
 /// Longest agent string in a [`Hello`], in bytes.
 pub const MAX_AGENT_BYTES: usize = 64;
@@ -69,9 +70,16 @@ const TRANSACTIONS: Kind = kind(
 );
 const GET_ADDRESSES: Kind = kind(12, "get-addresses", 0);
 const ADDRESSES: Kind = kind(13, "addresses", COUNT_BYTES + MAX_ADDRESSES * ADDRESS_BYTES);
+const ANNOUNCE_BLOCK: Kind = kind(14, "announce-block", HEADER_BYTES);
+const GET_COMPACT: Kind = kind(15, "get-compact-block", HASH_BYTES);
+const COMPACT: Kind = kind(16, "compact-block", MAX_COMPACT_BYTES);
+const GET_BLOCK_TRANSACTIONS: Kind =
+    kind(17, "get-block-transactions", HASH_BYTES + COUNT_BYTES + 3 * MAX_SHORT_IDS);
+const BLOCK_TRANSACTIONS: Kind =
+    kind(18, "block-transactions", HASH_BYTES + BLOCK_BYTES + COUNT_BYTES * (MAX_SHORT_IDS + 1));
 
 /// Every kind there is, by tag, from 1 on.
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 18] = [
     HELLO,
     PING,
     PONG,
@@ -85,6 +93,11 @@ pub const KINDS: [Kind; 13] = [
     TRANSACTIONS,
     GET_ADDRESSES,
     ADDRESSES,
+    ANNOUNCE_BLOCK,
+    GET_COMPACT,
+    COMPACT,
+    GET_BLOCK_TRANSACTIONS,
+    BLOCK_TRANSACTIONS,
 ];
 
 const _: () = {
@@ -180,7 +193,34 @@ pub enum Message {
     GetAddresses,
     /// Addresses of nodes, at most [`MAX_ADDRESSES`].
     Addresses(Vec<KnownAddress>),
+    /// There is a new block, and I have it or am fetching it. Ask for it and I answer as soon as I
+    /// have it.
+    AnnounceBlock(Header),
+    /// Send the compact form of this block, now or when you have it.
+    GetCompactBlock {
+        /// Which.
+        hash: Hash,
+    },
+    /// A block in compact form, asked for or new.
+    CompactBlock(CompactBlock),
+    /// Send these transactions of a block that you sent in compact form.
+    GetBlockTransactions {
+        /// Which block.
+        hash: Hash,
+        /// Positions, the coinbase not counted; ascending, at most [`MAX_SHORT_IDS`].
+        indexes: Vec<u16>,
+    },
+    /// Transactions of a block that were asked for, in the order of asking.
+    BlockTransactions {
+        /// Which block.
+        hash: Hash,
+        /// Their bytes.
+        list: Vec<Vec<u8>>,
+    },
 }
+
+/// Positions in a block are two bytes on the wire.
+const _: () = assert!(MAX_SHORT_IDS <= u16::MAX as usize);
 
 impl Message {
     /// What kind of message this is.
@@ -199,6 +239,11 @@ impl Message {
             Message::Transactions(_) => &TRANSACTIONS,
             Message::GetAddresses => &GET_ADDRESSES,
             Message::Addresses(_) => &ADDRESSES,
+            Message::AnnounceBlock(_) => &ANNOUNCE_BLOCK,
+            Message::GetCompactBlock { .. } => &GET_COMPACT,
+            Message::CompactBlock(_) => &COMPACT,
+            Message::GetBlockTransactions { .. } => &GET_BLOCK_TRANSACTIONS,
+            Message::BlockTransactions { .. } => &BLOCK_TRANSACTIONS,
         }
     }
 
@@ -216,12 +261,20 @@ impl Message {
                 headers.iter().for_each(|header| out.extend(header.encode()));
             }
             Message::Block(bytes) => out.extend(bytes),
-            Message::Transactions(list) => {
-                let list: Vec<&Bytes> = list.iter().map(|bytes| Bytes::new(bytes)).collect();
-                put(&list, out);
-            }
+            Message::Transactions(list) => put_byte_strings(list, out),
             Message::GetAddresses => {}
             Message::Addresses(list) => put(list, out),
+            Message::AnnounceBlock(header) => out.extend(header.encode()),
+            Message::GetCompactBlock { hash } => put(hash, out),
+            Message::CompactBlock(block) => block.encode(out),
+            Message::GetBlockTransactions { hash, indexes } => {
+                put(hash, out);
+                put(&gaps(indexes), out);
+            }
+            Message::BlockTransactions { hash, list } => {
+                put(hash, out);
+                put_byte_strings(list, out);
+            }
         }
     }
 
@@ -260,12 +313,21 @@ impl Message {
             NOT_FOUND => Message::NotFound { hashes: list(body, MAX_BLOCKS_ASKED)? },
             ANNOUNCE => Message::AnnounceTransactions { txids: list(body, MAX_TXIDS)? },
             GET_TRANSACTIONS => Message::GetTransactions { txids: list(body, MAX_TXIDS)? },
-            TRANSACTIONS => {
-                let list: Vec<ByteBuf> = list(body, MAX_TRANSACTIONS)?;
-                Message::Transactions(list.into_iter().map(ByteBuf::into_vec).collect())
-            }
+            TRANSACTIONS => Message::Transactions(byte_strings(body, MAX_TRANSACTIONS)?),
             GET_ADDRESSES => Message::GetAddresses,
             ADDRESSES => Message::Addresses(list(body, MAX_ADDRESSES)?),
+            ANNOUNCE_BLOCK => Message::AnnounceBlock(Header::decode(body.try_into().ok()?)),
+            GET_COMPACT => Message::GetCompactBlock { hash: postcard::from_bytes(body).ok()? },
+            COMPACT => Message::CompactBlock(CompactBlock::decode(body)?),
+            GET_BLOCK_TRANSACTIONS => {
+                let (hash, rest) = postcard::take_from_bytes(body).ok()?;
+                let indexes = from_gaps(&list(rest, MAX_SHORT_IDS)?)?;
+                Message::GetBlockTransactions { hash, indexes }
+            }
+            BLOCK_TRANSACTIONS => {
+                let (hash, rest) = postcard::take_from_bytes(body).ok()?;
+                Message::BlockTransactions { hash, list: byte_strings(rest, MAX_SHORT_IDS)? }
+            }
             _ => return None,
         })
     }
@@ -273,6 +335,35 @@ impl Message {
 
 fn put<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     out.extend(postcard::to_stdvec(value).expect("encoding to memory cannot fail"));
+}
+
+/// What lies between ascending positions: mostly numbers of one byte.
+fn gaps(indexes: &[u16]) -> Vec<u16> {
+    let before = std::iter::once(None).chain(indexes.iter().copied().map(Some));
+    let gap = |(before, index): (Option<u16>, &u16)| {
+        before.map_or(*index, |before| index.saturating_sub(before).saturating_sub(1))
+    };
+    before.zip(indexes).map(gap).collect()
+}
+
+fn from_gaps(gaps: &[u16]) -> Option<Vec<u16>> {
+    let mut next = Some(0_u16);
+    let place = |gap: &u16| {
+        let index = next?.checked_add(*gap)?;
+        next = index.checked_add(1);
+        Some(index)
+    };
+    gaps.iter().map(place).collect()
+}
+
+fn put_byte_strings(list: &[Vec<u8>], out: &mut Vec<u8>) {
+    let list: Vec<&Bytes> = list.iter().map(|bytes| Bytes::new(bytes)).collect();
+    put(&list, out);
+}
+
+fn byte_strings(body: &[u8], cap: usize) -> Option<Vec<Vec<u8>>> {
+    let list: Vec<ByteBuf> = list(body, cap)?;
+    Some(list.into_iter().map(ByteBuf::into_vec).collect())
 }
 
 /// Reads a list whose count is capped before anything is allocated for its items.

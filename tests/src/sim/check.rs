@@ -102,6 +102,7 @@ impl Simulation {
                 HeadersVerdict::Unconnected => "headers unconnected",
                 HeadersVerdict::TooNew => "headers too new",
                 HeadersVerdict::TooMany => "headers too many",
+                HeadersVerdict::Invalid => "headers of invalid blocks",
             }),
             Output::PeerFault { .. } => self.counts.add("blocks or headers against the rules"),
             Output::Dropped { .. } => self.counts.add("transactions dropped"),

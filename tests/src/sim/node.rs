@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
+use chain::block::Assembly;
 use chain::ledger::{Input, Ledger, LedgerOptions, Output, PeerId, Source, Time};
 use chain::mempool::PoolLimits;
+use chain::rules::RuleError;
 use chain::rules::isolation::BlockFault;
 use chain::store::Archive;
 use chain::template::Template;
@@ -272,6 +274,26 @@ impl Simulation {
         }
     }
 
+    /// A block put together by the protocol, as the verify stage takes it.
+    fn rebuilt(&mut self, node: usize, from: PeerId, assembly: Assembly) {
+        let hash = assembly.header.hash();
+        match self.verified.assembly(assembly) {
+            Ok(block) => {
+                self.tell(node, net::Input::Rebuilt { peer: from, block: block.clone() });
+                self.feed(node, Input::Relayed { block });
+            }
+            Err(BlockFault { error, condemned: Some(hash) }) => {
+                self.feed(node, Input::InvalidBlock { from, hash, error });
+            }
+            Err(BlockFault { error, .. }) => match error {
+                RuleError::MerkleRoot { .. } | RuleError::MerkleMutated => {
+                    self.tell(node, net::Input::NotRebuilt { hash });
+                }
+                error => self.bad_payload(node, from, error.to_string()),
+            },
+        }
+    }
+
     /// The stages work off what waits.
     pub(super) fn run_stages(&mut self, node: usize) {
         for work in std::mem::take(&mut self.live(node).work) {
@@ -289,6 +311,13 @@ impl Simulation {
                         self.bad_payload(node, from, error.to_string());
                     }
                 },
+                Work::Announced { from, header } => match self.verified.headers(&[header]) {
+                    Ok(headers) => headers
+                        .into_iter()
+                        .for_each(|header| self.feed(node, Input::Announced { from, header })),
+                    Err(error) => self.bad_payload(node, from, error.to_string()),
+                },
+                Work::Rebuilt { from, assembly } => self.rebuilt(node, from, *assembly),
                 Work::Transactions { from, list } => {
                     for bytes in list {
                         match self.verified.transaction(bytes) {

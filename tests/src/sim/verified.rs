@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use chain::block::CheckedBlock;
+use chain::block::{Assembly, CheckedBlock};
 use chain::header::{HEADER_BYTES, Header};
 use chain::params::Network;
 use chain::rules::RuleError;
@@ -59,6 +59,11 @@ impl Verified {
         let Verified { transactions, verifier, .. } = self;
         let check = || verifier.transactions(&[bytes]).remove(0);
         transactions.entry(id).or_insert_with(check).clone()
+    }
+
+    /// As [`Verifier::judge_assembly`]. Each node's is its own: they differ in what was fetched.
+    pub(super) fn assembly(&self, assembly: Assembly) -> Result<CheckedBlock, BlockFault> {
+        self.verifier.judge_assembly(assembly)
     }
 
     /// As [`Verifier::judge_block`].

@@ -1,11 +1,13 @@
 //! Bugs of the ledger that were found, each by its name.
 
-use chain::ledger::{Input, Ledger, LedgerOptions, Output, PeerId};
+use chain::block::CheckedBlock;
+use chain::ledger::{HeadersVerdict, Input, Ledger, LedgerOptions, Output, PeerId};
 use chain::mempool::DropReason;
+use chain::rules::RuleError;
 use chain::rules::isolation::check_headers;
 use chain::store::MemoryStore;
 use tests::chains::{
-    Grower, account, clock, free_network, memory_ledger, options, signing_key, unsigned,
+    Grower, account, clock, free_network, memory_ledger, mined, options, signing_key, unsigned,
 };
 
 use super::maker::write;
@@ -67,4 +69,43 @@ fn a_write_superseded_by_a_reorganisation_is_told_after_it() {
     });
     assert!(dropped.unwrap() > moved);
     assert_eq!(ledger.pool().dropped(&loser.txid()), Some(DropReason::Superseded));
+}
+
+/// What is passed on before it is executed is not held against who passed it on.
+#[test]
+fn an_invalid_block_that_was_only_relayed_blames_nobody() {
+    let network = free_network();
+    let mut ledger = memory_ledger(options(&network));
+    let mut grower = Grower::new(&network);
+    let good = grower.grow(account(1), &[]);
+    say(&mut ledger, Input::Relayed { block: good.clone() });
+    assert_eq!(ledger.standing().tip.hash, good.hash(), "a good one is taken");
+    let mut bad = grower.next(account(1), &[]);
+    bad.coinbase.value += 1;
+    let bad = grower.verifier.block(mined(bad).encode()).unwrap();
+    let header = |block: &CheckedBlock| check_headers(&network, &[*block.header()]).unwrap()[0];
+    let verdict = |said: &[Output]| {
+        said.iter().find_map(|output| match output {
+            Output::HeadersJudged { verdict, .. } => Some(Ok(verdict.clone())),
+            Output::PeerFault { error, .. } => Some(Err(error.clone())),
+            _ => None,
+        })
+    };
+    let announce = |block| Input::Announced { from: PEER, header: header(block) };
+    let said = say(&mut ledger, announce(&bad));
+    assert!(matches!(verdict(&said), Some(Ok(HeadersVerdict::Accepted { new: 1, .. }))));
+    assert_eq!(verdict(&say(&mut ledger, Input::Relayed { block: bad.clone() })), None);
+    assert_eq!(ledger.standing().tip.hash, good.hash());
+    // Another peer may not know yet. Who vouches for it, or builds on it, must.
+    let said = say(&mut ledger, announce(&bad));
+    assert_eq!(verdict(&said), Some(Ok(HeadersVerdict::Invalid)));
+    let headers = vec![header(&bad)];
+    let error = RuleError::InvalidAncestor { hash: bad.hash() };
+    let said = say(&mut ledger, Input::Headers { from: PEER, headers });
+    assert_eq!(verdict(&said), Some(Err(error)));
+    grower.place = grower.place.after(bad.header());
+    let child = grower.next(account(1), &[]);
+    let child = grower.verifier.block(mined(child).encode()).unwrap();
+    let error = RuleError::InvalidAncestor { hash: child.hash() };
+    assert_eq!(verdict(&say(&mut ledger, announce(&child))), Some(Err(error)));
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use chain::block::{Assembly, Block, Part};
+use chain::params::Network;
 use chain::rules::RuleError;
-use chain::tx::Transaction;
-use tests::chains::{account, candidate, mined};
+use chain::tx::{CheckedTransaction, Transaction};
+use tests::chains::{account, candidate, mined, signing_key, verifier};
 
 use super::maker::write;
 use super::rules::{SIGNER, Scene};
@@ -91,4 +93,74 @@ fn what_was_verified_alone_is_good_in_a_block_and_nothing_else_is() {
         let block = scene.grower.verifier.block(block_of(&scene, &carried));
         assert_eq!(block.map(|block| block.transactions().len()), expected);
     }
+}
+
+/// The parts of a block's bytes, of which the first so many are known.
+fn assembly_of(bytes: &[u8], known: &[CheckedTransaction]) -> Assembly {
+    let block = Block::decode(bytes).unwrap();
+    let fetched = block.transactions[known.len()..].iter();
+    let parts = known.iter().cloned().map(Part::Known);
+    Assembly {
+        header: block.header,
+        coinbase: block.coinbase.encode(),
+        parts: parts.chain(fetched.map(|item| Part::Fetched(item.bytes().to_vec()))).collect(),
+    }
+}
+
+#[test]
+fn a_block_put_together_is_checked_where_it_was_not_yet() {
+    let mut scene = Scene::new();
+    let mut list = many(&scene);
+    list.truncate(4);
+    let known: Vec<CheckedTransaction> =
+        scene.grower.verifier.transactions(&list).into_iter().map(Result::unwrap).collect();
+    // Another verifier, which remembers nothing.
+    let fresh = Scene::new().grower.verifier;
+    let whole = block_of(&scene, &list.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    for count in 0..=4 {
+        let block = fresh.judge_assembly(assembly_of(&whole, &known[..count])).unwrap();
+        assert_eq!(block.bytes(), whole);
+    }
+    let judge = |assembly| fresh.judge_assembly(assembly).unwrap_err();
+    // The header commits to a bad signature, but not to what somebody put in by mistake.
+    let spoilt = with_spoilt_signature(&list[3]);
+    let bytes = block_of(&scene, &[&list[0], &list[1], &list[2], &spoilt]);
+    let fault = judge(assembly_of(&bytes, &known[..2]));
+    let hash = Block::decode(&bytes).unwrap().header.hash();
+    assert_eq!((fault.error, fault.condemned), (RuleError::Signature, Some(hash)));
+    let mut mixed_up = assembly_of(&whole, &known);
+    mixed_up.parts.swap(1, 2);
+    let fault = judge(mixed_up);
+    assert!(matches!(fault.error, RuleError::MerkleRoot { .. }) && fault.condemned.is_none());
+    let mut doubled = assembly_of(&whole, &known);
+    doubled.parts[1] = doubled.parts[0].clone();
+    assert!(judge(doubled).condemned.is_none());
+    for spoil in [vec![1, 2, 3], list[3][1..].to_vec(), [&list[3][..], &[0]].concat()] {
+        let mut assembly = assembly_of(&whole, &known);
+        assembly.parts[3] = Part::Fetched(spoil);
+        let fault = judge(assembly);
+        assert!(matches!(fault.error, RuleError::TransactionMalformed(_)), "{fault:?}");
+        assert_eq!(fault.condemned, None);
+    }
+    let mut assembly = assembly_of(&whole, &known);
+    assembly.coinbase.push(0);
+    assert!(matches!(judge(assembly).error, RuleError::BlockMalformed(_)));
+}
+
+/// What another network's rules let pass, these refuse; taken for known, they do not look at it.
+#[test]
+fn what_is_known_is_not_verified_again() {
+    let mut scene = Scene::new();
+    let elsewhere = Network { target_interval_s: 61, ..scene.grower.network.clone() };
+    let key = signing_key(SIGNER);
+    let mut foreign = scene.transaction(&[write()]);
+    foreign.fee += 10;
+    let bytes = foreign.sign(&key, &elsewhere.genesis_hash()).bytes().to_vec();
+    let list = verifier(&elsewhere).transactions(std::slice::from_ref(&bytes));
+    let known: Vec<CheckedTransaction> = list.into_iter().map(Result::unwrap).collect();
+    let whole = block_of(&scene, &[&bytes]);
+    let judged = &mut scene.grower.verifier;
+    assert!(judged.judge_assembly(assembly_of(&whole, &known)).is_ok());
+    let fault = judged.judge_assembly(assembly_of(&whole, &[])).unwrap_err();
+    assert_eq!(fault.error, RuleError::Signature);
 }

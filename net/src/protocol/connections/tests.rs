@@ -2,7 +2,7 @@ use chain::ledger;
 
 use crate::protocol::fixture::*;
 use crate::protocol::*;
-use crate::wire::NodeId;
+use crate::wire::{CompactBlock, NodeId};
 
 /// An address of a group of its own.
 fn elsewhere(number: u8) -> SocketAddr {
@@ -59,7 +59,7 @@ fn who_brought_something_stays_when_a_slot_is_needed() {
     bench.say(peers[3], Message::Headers(headers(&blocks)));
     bench.ledger(accepted(peers[3], &blocks[0]));
     bench.ledger(wanted(&blocks));
-    bench.say(peers[3], Message::Block(blocks[0].bytes().to_vec()));
+    bench.say(peers[3], Message::CompactBlock(CompactBlock::of(&blocks[0], 0)));
     bench.ledger(connected(&blocks));
     let from = Some(peers[2]);
     bench.ledger(ledger::Output::Pooled { transaction, from, reverted: false });
@@ -111,7 +111,7 @@ fn the_best_chosen_peers_are_dialled_first_after_a_start() {
     bench.say(peers[4], Message::Headers(headers(&blocks)));
     bench.ledger(accepted(peers[4], &blocks[0]));
     bench.ledger(wanted(&blocks));
-    bench.say(peers[4], Message::Block(blocks[0].bytes().to_vec()));
+    bench.say(peers[4], Message::CompactBlock(CompactBlock::of(&blocks[0], 0)));
     bench.ledger(connected(&blocks));
     let book = AddressBook::decode(&bench.protocol.save_book()).unwrap();
     let config = Config { outbound_slots: 2, ..config };

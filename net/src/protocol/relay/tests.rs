@@ -49,9 +49,46 @@ fn pooled_transactions_are_announced_together_but_not_to_who_had_them() {
     for transaction in &list {
         assert_eq!(announced(peers[1], &bench.ledger(pooled(transaction, None))), []);
     }
-    let outputs = bench.pass(100);
+    let outputs = bench.pass(1_000);
     assert_eq!(announced(peers[0], &outputs), [announce(&list[1..])]);
     assert_eq!(announced(peers[1], &outputs), [announce(&list)]);
+}
+
+#[test]
+fn delays_have_their_mean_and_are_one_for_all_who_connected_to_us() {
+    let timing = Timing::default();
+    let list = transactions(300);
+    let (mut bench, inbound) = bench(2);
+    let (outbound, _) = bench.connect(Direction::Outbound, node(9), address(9, 1));
+    bench.say(outbound, hello(0));
+    let peers = [inbound[0], inbound[1], outbound];
+    for peer in peers {
+        bench.say(peer, Message::Headers(Vec::new()));
+    }
+    let mut sums = [0; 3];
+    for transaction in &list {
+        let mut outputs = bench.ledger(pooled(transaction, None));
+        let pooled_at = bench.now;
+        let mut waiting: Vec<usize> = (0..3).collect();
+        for _ in 0..=4 * timing.announce_inbound_ms {
+            waiting.retain(|at| {
+                let is_told = !announced(peers[*at], &outputs).is_empty();
+                sums[*at] += if is_told { bench.now - pooled_at } else { 0 };
+                !is_told
+            });
+            outputs = bench.pass(1);
+        }
+        assert!(waiting.is_empty(), "four times the mean is the longest");
+        // Alive, all the time.
+        for peer in peers {
+            bench.say(peer, Message::Ping(0));
+        }
+    }
+    let [first, second, outbound] = sums.map(|sum| sum / list.len() as u64);
+    assert_eq!(first, second);
+    let near = |got: u64, mean: u64| (mean * 8 / 10..=mean * 12 / 10).contains(&got);
+    assert!(near(first, timing.announce_inbound_ms), "{first} ms");
+    assert!(near(outbound, timing.announce_outbound_ms), "{outbound} ms");
 }
 
 #[test]

@@ -56,11 +56,13 @@ struct Debt {
 
 /// The blocks wanted, and where each of them is.
 #[derive(Debug)]
-pub(super) struct Downloads {
+pub(crate) struct Downloads {
     wanted: Vec<ChainPoint>,
     in_flight: BTreeMap<Hash, Debt>,
     /// Given to the ledger, which has not yet taken them off its list.
     handed: BTreeMap<Hash, PeerId>,
+    /// Not to be asked of anybody for now.
+    held: BTreeSet<Hash>,
     sources: BTreeMap<PeerId, Source>,
     stall_min_ms: u64,
     stall_max_ms: u64,
@@ -72,6 +74,7 @@ impl Downloads {
             wanted: Vec::new(),
             in_flight: BTreeMap::new(),
             handed: BTreeMap::new(),
+            held: BTreeSet::new(),
             sources: BTreeMap::new(),
             stall_min_ms: timing.block_stall_ms,
             stall_max_ms: timing.block_stall_max_ms,
@@ -102,6 +105,24 @@ impl Downloads {
         if let Some(source) = self.sources.get_mut(&peer) {
             source.lacking.clear();
         }
+    }
+
+    /// Height of a block whose body the ledger wants.
+    pub(crate) fn wanted_height_of(&self, hash: &Hash) -> Option<u32> {
+        self.wanted.iter().find(|point| point.hash == *hash).map(|point| point.height)
+    }
+
+    /// Whether a block is asked of a peer, or given to the ledger.
+    pub(crate) fn is_coming(&self, hash: &Hash) -> bool {
+        self.in_flight.contains_key(hash) || self.handed.contains_key(hash)
+    }
+
+    pub(super) fn hold(&mut self, hash: Hash) {
+        self.held.insert(hash);
+    }
+
+    pub(super) fn release(&mut self, hash: &Hash) {
+        self.held.remove(hash);
     }
 
     /// Height of the last block wanted.
@@ -185,7 +206,7 @@ impl Downloads {
             if free == 0 {
                 break;
             }
-            if self.in_flight.contains_key(&point.hash) || self.handed.contains_key(&point.hash) {
+            if self.is_coming(&point.hash) || self.held.contains(&point.hash) {
                 continue;
             }
             let Some(peer) = best_source(&self.sources, heights, point) else { continue };

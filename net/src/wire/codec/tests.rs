@@ -3,12 +3,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::compact::{MAX_SHORT_IDS, SHORT_ID_BYTES};
 use crate::wire::message::{
     KINDS, MAX_ADDRESSES, MAX_AGENT_BYTES, MAX_BLOCKS_ASKED, MAX_HEADERS, MAX_LOCATOR,
     MAX_TRANSACTIONS, MAX_TXIDS, max_bytes,
 };
-use crate::wire::{Hello, KnownAddress};
+use crate::wire::{CompactBlock, Hello, KnownAddress, ShortId};
 use chain::Hash;
+use chain::block::MAX_COINBASE_BYTES;
 use chain::header::Header;
 
 fn hashes(max: usize) -> impl Strategy<Value = Vec<Hash>> {
@@ -25,6 +27,35 @@ fn addresses() -> impl Strategy<Value = Vec<KnownAddress>> {
     let address = (any::<std::net::IpAddr>(), any::<u16>(), any::<u64>())
         .prop_map(|(ip, port, last_seen_s)| KnownAddress { ip, port, last_seen_s });
     vec(address, 0..50)
+}
+
+fn compact_block() -> impl Strategy<Value = CompactBlock> {
+    let header = vec(any::<u8>(), HEADER_BYTES)
+        .prop_map(|bytes| Header::decode(bytes.first_chunk().unwrap()));
+    let coinbase = vec(any::<u8>(), 0..=MAX_COINBASE_BYTES);
+    let ids = vec(any::<[u8; SHORT_ID_BYTES]>().prop_map(ShortId), 0..40);
+    (header, any::<u64>(), coinbase, ids).prop_map(|(header, salt, coinbase, ids)| CompactBlock {
+        header,
+        salt,
+        coinbase,
+        ids,
+    })
+}
+
+/// What is said of one new block.
+fn block_relay() -> impl Strategy<Value = Message> {
+    let hash = any::<[u8; 32]>().prop_map(Hash);
+    let indexes = proptest::collection::btree_set(any::<u16>(), 0..50)
+        .prop_map(|set| set.into_iter().collect());
+    let list = vec(vec(any::<u8>(), 0..300), 0..20);
+    prop_oneof![
+        compact_block().prop_map(|block| Message::AnnounceBlock(block.header)),
+        hash.clone().prop_map(|hash| Message::GetCompactBlock { hash }),
+        compact_block().prop_map(Message::CompactBlock),
+        (hash.clone(), indexes)
+            .prop_map(|(hash, indexes)| Message::GetBlockTransactions { hash, indexes }),
+        (hash, list).prop_map(|(hash, list)| Message::BlockTransactions { hash, list }),
+    ]
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -47,6 +78,7 @@ fn message() -> impl Strategy<Value = Message> {
         vec(vec(any::<u8>(), 0..300), 0..20).prop_map(Message::Transactions),
         Just(Message::GetAddresses),
         addresses().prop_map(Message::Addresses),
+        block_relay(),
     ]
 }
 
@@ -117,7 +149,7 @@ fn every_cap_is_enforced_by_the_first_five_bytes() {
 
 #[test]
 fn unknown_tags_are_named() {
-    for tag in [0, 14, 255] {
+    for tag in [0, 19, 255] {
         assert_eq!(max_bytes(tag), None);
         assert_eq!(decode_all(&frame(tag, &[])), Err(FrameError::UnknownTag(tag)));
     }
@@ -137,6 +169,26 @@ fn the_largest_messages_fit_and_one_more_does_not() {
             Message::Transactions(vec![Vec::new(); MAX_TRANSACTIONS + extra]),
             Message::Addresses(vec![address; MAX_ADDRESSES + extra]),
             Message::Headers(vec![Header::decode(&[9; 80]); MAX_HEADERS + extra]),
+            Message::CompactBlock(CompactBlock {
+                header: Header::decode(&[9; 80]),
+                salt: u64::MAX,
+                coinbase: vec![1; MAX_COINBASE_BYTES],
+                ids: vec![ShortId([7; SHORT_ID_BYTES]); MAX_SHORT_IDS + extra],
+            }),
+            Message::CompactBlock(CompactBlock {
+                header: Header::decode(&[9; 80]),
+                salt: 0,
+                coinbase: vec![1; MAX_COINBASE_BYTES + extra],
+                ids: Vec::new(),
+            }),
+            Message::GetBlockTransactions {
+                hash: Hash([7; 32]),
+                indexes: (0..u16::try_from(MAX_SHORT_IDS + extra).unwrap()).collect(),
+            },
+            Message::BlockTransactions {
+                hash: Hash([7; 32]),
+                list: vec![Vec::new(); MAX_SHORT_IDS + extra],
+            },
             Message::Hello(Hello {
                 protocol: u16::MAX,
                 agent: "x".repeat(MAX_AGENT_BYTES + extra),
@@ -163,6 +215,10 @@ fn counts_are_checked_before_items_are_read() {
     for tag in [4, 6, 8, 9, 10, 11, 13] {
         assert!(matches!(decode_all(&frame(tag, &body)), Err(FrameError::Malformed(_))));
     }
+    for tag in [17, 18] {
+        let body = [&[0; 32], &body[..]].concat();
+        assert!(matches!(decode_all(&frame(tag, &body)), Err(FrameError::Malformed(_))));
+    }
 }
 
 #[test]
@@ -172,4 +228,12 @@ fn other_encodings_of_the_same_message_are_refused() {
     // Bytes after the message.
     assert!(decode_all(&frame(2, &[0x01, 0x00])).is_err());
     assert!(decode_all(&frame(5, &[0; 81])).is_err());
+    // Positions that two bytes cannot hold: 65,534 and 65,535 can, the next cannot.
+    for (gaps, fits) in [(&[2, 0xfe, 0xff, 3, 0][..], true), (&[3, 0xfe, 0xff, 3, 0, 0], false)] {
+        let body = [&[0; 32], gaps].concat();
+        assert_eq!(decode_all(&frame(17, &body)).is_ok(), fits);
+    }
+    // A short id cut off.
+    assert!(decode_all(&frame(16, &[0; 90 + 5])).is_err());
+    assert!(decode_all(&frame(16, &[0; 90 + 6])).is_ok());
 }

@@ -1,0 +1,66 @@
+//! The protocol's dealings with the relay of new blocks.
+
+use chain::Hash;
+use chain::header::Header;
+use chain::ledger::{PeerId, TipChange};
+
+use super::Protocol;
+use super::block_relay::{Around, BlockRelay};
+use super::port::Reason;
+use super::serve::Ask;
+use crate::wire::CompactBlock;
+
+impl Protocol {
+    /// A peer tells of a new block, or sends its compact form.
+    pub(super) fn block_announced(
+        &mut self,
+        id: PeerId,
+        header: Header,
+        compact: Option<CompactBlock>,
+    ) {
+        self.with_blocks(|blocks, around| blocks.announced(id, header, compact, around));
+    }
+
+    /// Lets the relay of blocks work with the rest.
+    pub(super) fn with_blocks<R>(
+        &mut self,
+        work: impl FnOnce(&mut BlockRelay, &mut Around<'_>) -> R,
+    ) -> R {
+        let mut around = Around {
+            now: self.now,
+            timing: &self.config.timing,
+            sync: &mut self.sync,
+            pool: &self.relay,
+            out: &mut self.out,
+        };
+        work(&mut self.blocks, &mut around)
+    }
+
+    pub(super) fn asked(&mut self, id: PeerId, ask: Ask) -> Result<(), Reason> {
+        self.blocks.check_question(&ask)?;
+        self.serving.asked(id, ask, &mut self.out);
+        Ok(())
+    }
+
+    /// A peer lacks blocks, in the form in which it was asked for them.
+    pub(super) fn not_found(&mut self, id: PeerId, mut hashes: Vec<Hash>) -> Result<(), Reason> {
+        // Who was asked for both forms of a block answers twice.
+        self.with_blocks(|blocks, around| {
+            hashes.retain(|hash| !blocks.not_found(id, hash, around));
+        });
+        self.sync.not_found(id, &hashes, self.now, &mut self.out)
+    }
+
+    /// Keeps new blocks at hand, and sends one that is our own to everybody.
+    pub(super) fn keep_new_blocks(&mut self, change: &TipChange) {
+        let mut around = Around {
+            now: self.now,
+            timing: &self.config.timing,
+            sync: &mut self.sync,
+            pool: &self.relay,
+            out: &mut self.out,
+        };
+        let reads = |peer: PeerId| self.serving.reads(peer);
+        self.blocks.tip_changed(change, reads, &mut self.rng, &mut around);
+    }
+}
