@@ -77,7 +77,7 @@ fn cpuminer_opt() {
     assert_eq!(rig.reply()["id"], 2);
     let reply = rig.reply();
     assert_eq!((&reply["id"], &reply["result"]), (&json!(3), &json!(true)));
-    let job = rig.jobs.pop().expect("the job came with the answer to the login");
+    let job = rig.job();
     // Another difficulty brings another job; what is found of the first still counts.
     rig.ask(&json!({"id": 9, "method": "mining.suggest_difficulty", "params": [0.0000001]}));
     let second = rig.next_job();
@@ -146,7 +146,7 @@ fn esp_miner() {
     assert_eq!(ids, [1, 2, 3, 4, 5], "in order");
     rig.subscribed(&replies[1]);
     assert!(replies[2..].iter().all(|reply| reply["result"] == true), "{replies:?}");
-    let job = rig.jobs.last().cloned().expect("there is one by now");
+    let job = rig.job();
     assert!(rig.difficulty < 1.0, "blocks here are easier than the difficulty it wants");
     let free = Free { extranonce2: [0xff; 4], time: job.time, rolled: 0x1fff_e000 };
     let (nonce, _) = rig.search(&job, free, true);

@@ -108,6 +108,11 @@ impl Rig {
         }
     }
 
+    /// The newest job, which a node that has just started may not have sent yet.
+    pub(super) fn job(&mut self) -> Job {
+        self.jobs.last().cloned().unwrap_or_else(|| self.next_job())
+    }
+
     /// Waits for the next job.
     pub(super) fn next_job(&mut self) -> Job {
         loop {
