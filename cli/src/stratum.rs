@@ -17,7 +17,7 @@ use std::sync::Arc;
 use chain::ledger::Mined;
 use chain::template::Template;
 use chain::tx::PublicKey;
-use crossbeam::channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, Sender, TrySendError};
 use miner::job::VERSION_MASK;
 use miner::stratum::server::{self, Event, Login, Session, Share};
 use net::{ClientId, Millis, Service, ServiceLimits, ServiceOutput};
@@ -261,9 +261,9 @@ impl Stratum {
 
     fn send_blocks(&mut self) {
         while let Some(block) = self.unsent.pop_front() {
-            if let Err(error) = self.joints.blocks.try_send(block) {
-                // A ledger that has ended takes nothing any more: the node stops.
-                self.unsent.extend(error.is_full().then(|| error.into_inner()));
+            // A ledger that has ended takes nothing any more: the node stops.
+            if let Err(TrySendError::Full(block)) = self.joints.blocks.try_send(block) {
+                self.unsent.push_front(block);
                 break;
             }
         }

@@ -200,10 +200,9 @@ impl Session {
 
     /// Says once more how difficult shares are. Without any line for minutes miners hang up.
     pub fn repeat_difficulty(&mut self) {
-        if let Some(exponent) = self.exponent {
-            let params = json!([shown_difficulty(exponent)]);
-            self.output.extend(request::notification("mining.set_difficulty", &params));
-        }
+        let exponent = *self.exponent.get_or_insert(self.vardiff.exponent());
+        let params = json!([shown_difficulty(exponent)]);
+        self.output.extend(request::notification("mining.set_difficulty", &params));
     }
 
     /// The job as it is given this time.

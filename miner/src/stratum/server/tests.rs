@@ -316,6 +316,16 @@ fn memory_of_jobs_and_shares_is_bounded() {
     assert_eq!(session.users().len(), MAX_USERS);
 }
 
+/// It was silent to a miner that had never had a job, which hung up after minutes.
+#[test]
+fn a_miner_without_work_hears_of_its_difficulty() {
+    let mut session = session();
+    session.repeat_difficulty();
+    assert_eq!(output(&mut session)[0]["params"], json!([2f64.powi(-6)]));
+    session.give(&vector_job());
+    assert_eq!(output(&mut session)[0]["params"], json!([2f64.powi(-8)]), "blocks are easier");
+}
+
 /// What is found is worth more than who says so, if the connection is paid.
 #[test]
 fn a_block_under_an_unknown_name_is_taken_and_a_share_is_not() {
