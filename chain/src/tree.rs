@@ -273,6 +273,17 @@ impl HeaderTree {
         *self.best.last().expect("genesis is in it")
     }
 
+    /// The best header chain's node at a height.
+    pub fn best_at(&self, height: u32) -> Option<NodeId> {
+        self.best.get(height as usize).copied()
+    }
+
+    /// All nodes at a height.
+    pub fn at_height(&self, height: u32) -> Vec<NodeId> {
+        let all = (0..self.nodes.len()).map(NodeId);
+        all.filter(|id| self.nodes[id.0].height == height).collect()
+    }
+
     /// A node's parent; `None` for genesis.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
         self.nodes[id.0].parent

@@ -168,7 +168,10 @@ fn fee_is_enough(network: &Network, transaction: &Transaction) -> Result<(), Rul
 
 /// # Consensus
 /// Ed25519 after ZIP 215, over context string, genesis hash and every other field.
-fn signature_verifies(genesis: &Hash, transaction: &Transaction) -> Result<(), RuleError> {
+pub(crate) fn signature_verifies(
+    genesis: &Hash,
+    transaction: &Transaction,
+) -> Result<(), RuleError> {
     let signature = Signature::from_bytes(&transaction.signature().to_bytes());
     VerificationKey::try_from(transaction.signer.0)
         .and_then(|key| key.verify(&signature, &transaction.signing_message(genesis)))
@@ -191,15 +194,15 @@ impl From<RuleError> for BlockFault {
     }
 }
 
-/// Checks a block alone. Its transactions are checked by `check`, so that the caller can batch
-/// signatures and skip those it has checked before.
+/// Checks a block alone. Its transactions are checked by `check`, which is given the block's hash,
+/// so that the caller can batch signatures and skip those it has checked before or may assume.
 ///
 /// # Errors
 /// The first broken rule.
 pub(crate) fn check_block_with(
     network: &Network,
     bytes: Vec<u8>,
-    check: impl FnOnce(Vec<Arc<Transaction>>) -> Result<Vec<CheckedTransaction>, RuleError>,
+    check: impl FnOnce(&Hash, Vec<Arc<Transaction>>) -> Result<Vec<CheckedTransaction>, RuleError>,
 ) -> Result<CheckedBlock, BlockFault> {
     size_is_allowed(network, bytes.len())?;
     let block = Block::decode(&bytes).map_err(RuleError::from)?;
@@ -207,8 +210,9 @@ pub(crate) fn check_block_with(
     transaction_is_not_a_merkle_node(block.coinbase.encode().len())?;
     merkle_root_matches(&block.header, &block.txids())?;
     let Block { header, coinbase, transactions } = block;
-    let condemned = Some(header.hash());
-    let transactions = check(transactions).map_err(|error| BlockFault { error, condemned })?;
+    let hash = header.hash();
+    let condemn = |error| BlockFault { error, condemned: Some(hash) };
+    let transactions = check(&hash, transactions).map_err(condemn)?;
     Ok(checked(header, coinbase, transactions, bytes))
 }
 

@@ -161,6 +161,7 @@ fn open(
         payee,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        secret: [0; 32],
     };
     Ok(crate::node::open_ledger(folder, options)?)
 }
@@ -264,7 +265,7 @@ fn limits(temp: &Path, network: &Network, blocks: &[Vec<u8>]) -> Result<[f64; 3]
     let per_second = |started: Instant| blocks.len() as f64 / started.elapsed().as_secs_f64();
     let verifier = Verifier::new(network.clone(), Arc::new(KeyValue), [0; 32]);
     let started = now();
-    let checked = verifier.blocks(blocks.to_vec());
+    let checked = verifier.blocks(blocks.iter().map(|block| (block.clone(), None)).collect());
     let verify = per_second(started);
     let started = now();
     let hashed = blocks.iter().map(|block| sha256d(block)).max();
