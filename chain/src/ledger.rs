@@ -130,9 +130,29 @@ impl<S: Store> Ledger<S> {
     /// When the store fails; the ledger must then be dropped.
     pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
-        self.say_wanted();
+        // Once a commit: the list is long.
+        let wanted = self.changed_wanted();
+        self.outbox.extend(wanted);
         self.say_pool_size();
         self.refresh_job(now)
+    }
+
+    /// The list of missing bodies, if it may have changed, and before it which of them need no look
+    /// at their signatures. It concerns nothing that a commit makes true, so it can be said before
+    /// one; else [`Ledger::commit`] says it.
+    pub fn changed_wanted(&mut self) -> Vec<Output> {
+        if !std::mem::take(&mut self.wanted_changed) {
+            return Vec::new();
+        }
+        let missing = self.tree.missing(WANTED_WINDOW);
+        let assumed = self.assumed_of(&missing).map(Output::Assumed);
+        assumed.into_iter().chain([Output::Wanted(missing)]).collect()
+    }
+
+    /// Whether more blocks are missing than are wanted at a time.
+    pub fn is_far_behind(&self) -> bool {
+        let best = self.tree.point(self.tree.best_header()).height;
+        best.saturating_sub(self.tree.point(self.tree.tip()).height) as usize > WANTED_WINDOW
     }
 
     /// The next thing to say, if any.
@@ -195,15 +215,6 @@ impl<S: Store> Ledger<S> {
         if self.said_pool != (count, bytes) {
             self.said_pool = (count, bytes);
             self.outbox.push_back(Output::PoolSize { count, bytes });
-        }
-    }
-
-    /// Says which bodies are missing, if that may have changed. Once a commit: the list is long.
-    fn say_wanted(&mut self) {
-        if std::mem::take(&mut self.wanted_changed) {
-            let missing = self.tree.missing(WANTED_WINDOW);
-            self.say_assumed(&missing);
-            self.outbox.push_back(Output::Wanted(missing));
         }
     }
 

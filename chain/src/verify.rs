@@ -18,7 +18,7 @@ use crate::block::{Assembly, CheckedBlock};
 use crate::execute::StateMachine;
 use crate::ledger::AssumedValid;
 use crate::params::Network;
-use crate::rules::isolation::BlockFault;
+use crate::rules::isolation::{BlockFault, OpenBlock};
 use crate::rules::{RuleError, isolation};
 use crate::tx::{CheckedTransaction, Transaction};
 
@@ -26,7 +26,7 @@ use crate::tx::{CheckedTransaction, Transaction};
 const REMEMBERED: usize = 200_000;
 
 /// Signatures in one batch: large enough to gain, small enough to spread over cores.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// Checks what needs no state. Shared by threads only for reading; remembering needs `&mut`.
 pub struct Verifier {
@@ -91,29 +91,40 @@ impl Verifier {
     /// # Errors
     /// The first broken rule.
     pub fn judge_block(&self, bytes: Vec<u8>) -> Result<CheckedBlock, BlockFault> {
-        self.judge(bytes, None)
+        let open = isolation::open_block(&self.network, bytes)?;
+        let checks = self.check(open.transactions());
+        open.close(checks)
     }
 
-    /// Checks blocks, on all cores; results in the same order. The signatures of one that is
-    /// assumed to be valid are not looked at, whatever else is wrong with it is found.
+    /// Checks blocks, on all cores; results in the same order. Signatures of neighbours share
+    /// batches, so that small blocks gain as well. Those of a block that is assumed to be valid are
+    /// not looked at; whatever else is wrong with it is found.
     pub fn blocks(
         &self,
         list: Vec<(Vec<u8>, Option<AssumedValid>)>,
     ) -> Vec<Result<CheckedBlock, BlockFault>> {
-        list.into_par_iter().map(|(bytes, assumed)| self.judge(bytes, assumed)).collect()
-    }
-
-    fn judge(
-        &self,
-        bytes: Vec<u8>,
-        assumed: Option<AssumedValid>,
-    ) -> Result<CheckedBlock, BlockFault> {
-        isolation::check_block_with(&self.network, bytes, |hash, transactions| {
-            if assumed.is_some_and(|assumed| assumed.is_about(hash)) {
-                return self.check_forms(&transactions);
-            }
-            self.check(&transactions).into_iter().collect()
-        })
+        let open_one = |(bytes, assumed): (Vec<u8>, Option<AssumedValid>)| {
+            let block = isolation::open_block(&self.network, bytes)?;
+            let is_assumed = assumed.is_some_and(|assumed| assumed.is_about(&block.hash()));
+            Ok((block, is_assumed))
+        };
+        let open: Vec<Result<(OpenBlock, bool), BlockFault>> =
+            list.into_par_iter().map(open_one).collect();
+        let signed = open.iter().flatten().filter(|(_, is_assumed)| !is_assumed);
+        let transactions: Vec<Arc<Transaction>> =
+            signed.flat_map(|(block, _)| block.transactions()).cloned().collect();
+        let mut checks = self.check(&transactions).into_iter();
+        open.into_iter()
+            .map(|open| {
+                let (block, is_assumed) = open?;
+                let own: Vec<_> = if is_assumed {
+                    self.check_forms(block.transactions())
+                } else {
+                    checks.by_ref().take(block.transactions().len()).collect()
+                };
+                block.close(own)
+            })
+            .collect()
     }
 
     /// Checks a block that was put together here, and says of an invalid one whether its header
@@ -129,7 +140,7 @@ impl Verifier {
     }
 
     /// Checks all but the signatures.
-    fn check_forms(&self, list: &[Arc<Transaction>]) -> Result<Vec<CheckedTransaction>, RuleError> {
+    fn check_forms(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {
         let check = |item: &Arc<Transaction>| {
             isolation::check_form(&self.network, &*self.machine, item)
                 .map(|()| CheckedTransaction(Arc::clone(item)))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use miner::{Hash, Work};
 use ruint::aliases::U256;
 
-use super::{Ledger, Output};
+use super::Ledger;
 use crate::store::{ChainPoint, Store};
 use crate::tree::work_of;
 
@@ -41,16 +41,15 @@ impl AssumedValid {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Says which of the missing bodies need no look at their signatures, if any.
-    pub(super) fn say_assumed(&mut self, missing: &[ChainPoint]) {
-        let Some(assumed_height) = self.assumed_height() else { return };
+    /// Which of the missing bodies need no look at their signatures, if there can be any.
+    pub(super) fn assumed_of(&self, missing: &[ChainPoint]) -> Option<AssumedBlocks> {
+        let assumed_height = self.assumed_height()?;
         let is_below = |point: &&ChainPoint| {
             let on_best = self.tree.best_at(point.height);
             point.height <= assumed_height && on_best == self.tree.find(&point.hash)
         };
-        let hashes: BTreeSet<Hash> =
-            missing.iter().filter(is_below).map(|point| point.hash).collect();
-        self.outbox.push_back(Output::Assumed(AssumedBlocks(Arc::new(hashes))));
+        let hashes = missing.iter().filter(is_below).map(|point| point.hash).collect();
+        Some(AssumedBlocks(Arc::new(hashes)))
     }
 
     /// Height of the block that is assumed to be valid, if it is on the best header chain and lies
