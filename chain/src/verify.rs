@@ -1,7 +1,8 @@
 //! The verify stage: bytes from outside become checked transactions and blocks, on all cores.
 //!
 //! Signatures are verified in batches. A transaction that was verified on its own is not
-//! verified again in its block: its id commits to every byte of it, the signature included.
+//! verified again in its block: its id commits to every byte of it, the signature included. Those
+//! of a block that the ledger says is assumed to be valid are not verified either.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 
 use crate::block::{Assembly, CheckedBlock};
 use crate::execute::StateMachine;
+use crate::ledger::AssumedValid;
 use crate::params::Network;
 use crate::rules::isolation::{BlockFault, OpenBlock};
 use crate::rules::{RuleError, isolation};
@@ -95,18 +97,32 @@ impl Verifier {
     }
 
     /// Checks blocks, on all cores; results in the same order. Signatures of neighbours share
-    /// batches, so that small blocks gain as well.
-    pub fn blocks(&self, list: Vec<Vec<u8>>) -> Vec<Result<CheckedBlock, BlockFault>> {
-        let open: Vec<Result<OpenBlock, BlockFault>> =
-            list.into_par_iter().map(|bytes| isolation::open_block(&self.network, bytes)).collect();
+    /// batches, so that small blocks gain as well. Those of a block that is assumed to be valid are
+    /// not looked at; whatever else is wrong with it is found.
+    pub fn blocks(
+        &self,
+        list: Vec<(Vec<u8>, Option<AssumedValid>)>,
+    ) -> Vec<Result<CheckedBlock, BlockFault>> {
+        let open_one = |(bytes, assumed): (Vec<u8>, Option<AssumedValid>)| {
+            let block = isolation::open_block(&self.network, bytes)?;
+            let is_assumed = assumed.is_some_and(|assumed| assumed.is_about(&block.hash()));
+            Ok((block, is_assumed))
+        };
+        let open: Vec<Result<(OpenBlock, bool), BlockFault>> =
+            list.into_par_iter().map(open_one).collect();
+        let signed = open.iter().flatten().filter(|(_, is_assumed)| !is_assumed);
         let transactions: Vec<Arc<Transaction>> =
-            open.iter().flatten().flat_map(|block| block.transactions()).cloned().collect();
+            signed.flat_map(|(block, _)| block.transactions()).cloned().collect();
         let mut checks = self.check(&transactions).into_iter();
         open.into_iter()
             .map(|open| {
-                let open = open?;
-                let own: Vec<_> = checks.by_ref().take(open.transactions().len()).collect();
-                open.close(own)
+                let (block, is_assumed) = open?;
+                let own: Vec<_> = if is_assumed {
+                    self.check_forms(block.transactions())
+                } else {
+                    checks.by_ref().take(block.transactions().len()).collect()
+                };
+                block.close(own)
             })
             .collect()
     }
@@ -121,6 +137,15 @@ impl Verifier {
         isolation::check_assembly_with(&self.network, assembly, |transactions| {
             self.check(&transactions).into_iter().collect()
         })
+    }
+
+    /// Checks all but the signatures.
+    fn check_forms(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {
+        let check = |item: &Arc<Transaction>| {
+            isolation::check_form(&self.network, &*self.machine, item)
+                .map(|()| CheckedTransaction(Arc::clone(item)))
+        };
+        list.par_iter().map(check).collect()
     }
 
     fn check(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {

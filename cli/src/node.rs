@@ -137,6 +137,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         payee: payee.filter(|_| config.threads > 0 || config.stratum.is_some()),
         extranonce_start: u64::from(folder::random_u32()?) << 32,
         pool: PoolLimits::default(),
+        secret: *folder::random()?,
     };
     let ledger = open_ledger(folder.path(), options)?;
     let start = ledger.standing();

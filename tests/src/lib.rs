@@ -2,6 +2,7 @@
 //! naive models, and the simulator of the whole system.
 
 pub mod chains;
+pub mod headers;
 pub mod miner;
 pub mod model;
 pub mod node;

@@ -168,7 +168,10 @@ fn fee_is_enough(network: &Network, transaction: &Transaction) -> Result<(), Rul
 
 /// # Consensus
 /// Ed25519 after ZIP 215, over context string, genesis hash and every other field.
-fn signature_verifies(genesis: &Hash, transaction: &Transaction) -> Result<(), RuleError> {
+pub(crate) fn signature_verifies(
+    genesis: &Hash,
+    transaction: &Transaction,
+) -> Result<(), RuleError> {
     let signature = Signature::from_bytes(&transaction.signature().to_bytes());
     VerificationKey::try_from(transaction.signer.0)
         .and_then(|key| key.verify(&signature, &transaction.signing_message(genesis)))
@@ -215,6 +218,11 @@ pub(crate) fn open_block(network: &Network, bytes: Vec<u8>) -> Result<OpenBlock,
 }
 
 impl OpenBlock {
+    /// Its hash.
+    pub(crate) fn hash(&self) -> Hash {
+        self.header.hash()
+    }
+
     /// What is still to be checked.
     pub(crate) fn transactions(&self) -> &[Arc<Transaction>] {
         &self.transactions

@@ -157,6 +157,7 @@ fn open(
         payee,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        secret: [0; 32],
     };
     Ok(crate::node::open_ledger(folder, options)?)
 }
@@ -271,6 +272,7 @@ fn limits(
         spent[1] += started.elapsed();
         assert!(hashed.is_some(), "there is a block");
         let started = now();
+        let blocks = blocks.into_iter().map(|block| (block, None)).collect();
         let checked = verifier.blocks(blocks);
         spent[0] += started.elapsed();
         let started = now();

@@ -86,7 +86,7 @@ impl LedgerStage {
             let is_far_behind = self.ledger.is_far_behind();
             let time = now();
             if is_far_behind && time >= say_wanted_at {
-                if let Some(wanted) = self.ledger.changed_wanted() {
+                for wanted in self.ledger.changed_wanted() {
                     out.ledger_said(wanted);
                 }
                 say_wanted_at = time.plus_ms(COMMIT_MS);

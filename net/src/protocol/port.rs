@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chain::Hash;
 use chain::block::{Assembly, CheckedBlock};
 use chain::header::Header;
-use chain::ledger::PeerId;
+use chain::ledger::{AssumedValid, PeerId};
 
 use super::ban::Ban;
 use super::group::Group;
@@ -199,6 +199,13 @@ pub enum Work {
         from: PeerId,
         /// Its bytes, at least a header.
         bytes: Vec<u8>,
+        /// What the ledger says of its signatures.
+        assumed: Option<AssumedValid>,
+    },
+    /// A peer is gone, for the ledger: after all else of it.
+    Gone {
+        /// Who.
+        peer: PeerId,
     },
     /// Transactions to verify.
     Transactions {
@@ -294,6 +301,9 @@ pub enum Reason {
     /// It does not deliver headers or blocks that it said it has.
     #[error("does not deliver what it has")]
     Stalled,
+    /// Its chain is not that of our checkpoints.
+    #[error("its chain is not that of the checkpoints")]
+    OtherChain,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Myself,

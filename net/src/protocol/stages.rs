@@ -25,6 +25,7 @@ impl Protocol {
                 self.sync.wanted(list, now, out);
                 self.with_blocks(|blocks, around| blocks.wanted(around));
             }
+            Ledger::Assumed(blocks) => self.sync.assumed(blocks),
             Ledger::PeerFault { from, error } => {
                 self.drop_peer(from, Reason::Chain(error.to_string()));
             }

@@ -11,7 +11,7 @@ use chain::store::Archive;
 use chain::tx::PublicKey;
 use chain::{Hash, sha256d};
 use net::wire::Message;
-use net::wire::message::{MAX_BLOCKS_ASKED, MAX_TXIDS};
+use net::wire::message::{MAX_BLOCKS_ASKED, MAX_HEADERS, MAX_TXIDS};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -19,6 +19,7 @@ use super::Simulation;
 use super::disk::Crash;
 use super::node::{address, node_id};
 use crate::chains::{Place, candidate, mined, unsigned};
+use crate::headers::HeaderChain;
 
 /// With fewer peers a byzantine node begins again under another name.
 const FEW_PEERS: usize = 2;
@@ -35,7 +36,7 @@ impl Simulation {
             return self.reborn(node);
         }
         let peer = peers[self.draws.faults.random_range(0..peers.len())];
-        match self.draws.faults.random_range(0..7) {
+        match self.draws.faults.random_range(0..8) {
             0 => {
                 self.counts.add("byzantine: garbage");
                 let mut bytes = vec![0; self.draws.faults.random_range(5..200)];
@@ -77,6 +78,11 @@ impl Simulation {
                     let txids = random_hashes(&mut self.draws.faults, MAX_TXIDS);
                     self.send(node, peer, &Message::AnnounceTransactions { txids });
                 }
+            }
+            6 => {
+                self.counts.add("byzantine: long chain of little work");
+                let headers = self.low_work_headers();
+                self.send(node, peer, &Message::Headers(headers));
             }
             _ => {
                 self.counts.add("byzantine: flood of requests");
@@ -139,6 +145,15 @@ impl Simulation {
 
     fn valid_block(&mut self, node: usize, extranonce: u64) -> Block {
         mined(self.unmined(node, extranonce))
+    }
+
+    /// A chain from genesis on that keeps to the schedule, so that no header costs much.
+    fn low_work_headers(&mut self) -> Vec<Header> {
+        let minutes = (self.now - self.started) / 60_000;
+        // Half as many as there should be: it never has the most work.
+        let count = usize::try_from(minutes / 2).expect("a short life").clamp(1, MAX_HEADERS);
+        let seed = self.draws.faults.random_range(1..1 << 20);
+        HeaderChain::on_schedule(&self.network, Place::genesis(&self.network), seed).grow(count)
     }
 
     /// A block whose coinbase takes too much, or that cannot be executed.

@@ -1,5 +1,6 @@
-use chain::ledger;
+use chain::ledger::{self, HeadersVerdict};
 
+use super::verdict::MAX_UNCONNECTED;
 use super::*;
 use crate::protocol::Input;
 use crate::protocol::fixture::*;
