@@ -21,7 +21,7 @@ const PROBE: &str = "ip link add br0 type bridge && ip link set br0 up && \
     ip route add blackhole 203.0.113.1/32 && \
     ip addr add 2001:db8::1/64 dev veth0 nodad && \
     tc qdisc add dev veth0 root tbf rate 400kbit burst 8kb latency 400ms && \
-    command -v nsenter";
+    command -v nsenter && command -v ss";
 
 /// Addresses of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +150,13 @@ impl Net {
     pub fn set_mtu(&self, host: u8, bytes: u32) {
         run("ip", &format!("link set veth{host} mtu {bytes}"));
         run(&self.on(host, "ip"), &format!("link set eth0 mtu {bytes}"));
+    }
+
+    /// The most bytes of a connection that a host puts into one packet.
+    pub fn largest_segment(&self, host: u8) -> u32 {
+        let shown = run(&self.on(host, "ss"), "-tinH");
+        let numbers = shown.split_whitespace().filter_map(|word| word.strip_prefix("mss:"));
+        numbers.filter_map(|number| number.parse().ok()).max().unwrap_or(0)
     }
 
     /// A command line on a host.

@@ -10,8 +10,8 @@ fn nine_nodes_are_written_to_and_killed_and_agree() {
     let options = Options {
         program: env!("CARGO_BIN_EXE_graven-under-test").into(),
         nodes: 9,
-        duration: Duration::from_secs(15),
-        kill_every: Duration::from_millis(700),
+        duration: Duration::from_secs(10),
+        kill_every: Duration::from_millis(500),
         writers: 6,
         block_bits: 22,
         seed: 1,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use crate::node::Node;
 
-/// Most memory of a node, in kB.
-const MAX_RSS_KB: u64 = 256 * 1024;
-/// Most threads of a node: ten, and one for each core of the verifier's pool and of the miner's.
-const MAX_THREADS: usize = 32;
+/// Most memory of a node, in kB: three times what nodes have with chains this short.
+const MAX_RSS_KB: u64 = 64 * 1024;
+/// Most threads of a node, besides one for each core.
+const MAX_OTHER_THREADS: usize = 12;
 /// Most open files that are no sockets.
 const MAX_FILES: usize = 48;
 /// Sockets at rest that are no peers: two ports, a client, and connections that come or go.
@@ -58,7 +58,9 @@ impl Peaks {
         self.files = self.files.max(usage.files);
         self.sockets = self.sockets.max(usage.sockets);
         let Usage { rss_kb, threads, files, .. } = usage;
-        if rss_kb > MAX_RSS_KB || threads > MAX_THREADS || files > MAX_FILES {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most_threads = MAX_OTHER_THREADS + cores;
+        if rss_kb > MAX_RSS_KB || threads > most_threads || files > MAX_FILES {
             return Err(format!("{} takes too much: {usage:?}", node.setup.data.display()));
         }
         Ok(usage)

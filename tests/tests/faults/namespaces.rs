@@ -17,6 +17,9 @@ const MINERS: [u8; 2] = [0, 2];
 /// The hosts on one side of the cut, and those on the other.
 const HALVES: [&[u8]; 2] = [&[0, 1], &[2, 3, 4]];
 
+/// Its cable carries small packets only.
+const SMALL: u8 = 3;
+
 /// What the narrow cable carries, in bytes a second.
 const NARROW: u32 = 50_000;
 
@@ -44,15 +47,15 @@ fn start(temp: &TempDir, net: &Net) -> Vec<Node> {
         let known = [1, 2].map(|step| (host + step) % HOSTS);
         let lines = known.map(|other| format!("{}\n", peer_address(net, other)));
         std::fs::write(&seeds, lines.concat()).expect("the test's folder can be written");
-        let setup = Setup {
+        let mut setup = Setup {
             network: file.display().to_string(),
             threads: usize::from(MINERS.contains(&host)),
             listen: peer_address(net, host),
             admin: (net.address(host), 7401).into(),
             wrapper: net.wrapper(host),
-            more: vec!["--seeds".to_string(), seeds.display().to_string()],
             ..setup(temp, &format!("host{host}"))
         };
+        setup.more.extend(["--seeds".to_string(), seeds.display().to_string()]);
         setup.start()
     };
     (0..HOSTS).map(start).collect()
@@ -65,6 +68,7 @@ fn peer_address(net: &Net, host: u8) -> std::net::SocketAddr {
 fn assert_halves_meet_again(family: Family, mtu: u32) {
     let temp = tempfile::tempdir().unwrap();
     let net = Net::new(family, HOSTS);
+    net.set_mtu(SMALL, mtu);
     let nodes = start(&temp, &net);
     let all: Vec<&Node> = nodes.iter().collect();
     wait_until("all finding each other", || {
@@ -75,10 +79,8 @@ fn assert_halves_meet_again(family: Family, mtu: u32) {
     written.wait_for_agreement(&all);
     cut_and_heal(&net, &all, &mut written);
 
-    // One line is narrow, another one carries small packets only.
     net.narrow(4, NARROW);
-    net.set_mtu(3, mtu);
-    let (started, value_bytes, values) = (now(), 60_000, 3);
+    let (started, value_bytes, values) = (now(), 60_000, 2);
     for _ in 0..values {
         written.put(&nodes[2], value_bytes);
     }
@@ -86,6 +88,8 @@ fn assert_halves_meet_again(family: Family, mtu: u32) {
     let least = Duration::from_secs_f64(0.9 * (value_bytes * values) as f64 / f64::from(NARROW));
     assert!(started.elapsed() > least, "the line was not narrow: {:?}", started.elapsed());
     assert!(net.held_back(4) > 0);
+    let segment = net.largest_segment(SMALL);
+    assert!((1..mtu).contains(&segment), "segments of {segment} bytes");
 }
 
 /// The nodes of some hosts.

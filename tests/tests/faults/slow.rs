@@ -33,9 +33,9 @@ fn a_line_that_hands_everything_on_in_lumps() {
 
 #[test]
 fn a_narrow_line() {
-    const RATE: usize = 40_000;
+    const RATE: usize = 50_000;
     const VALUE_BYTES: usize = 60_000;
-    const PUTS: usize = 4;
+    const PUTS: usize = 3;
     let mut pair = Pair::start(4);
     pair.proxy.set(Faults { bytes_a_second: Some(RATE as u64), ..Faults::none() });
     let started = now();
