@@ -7,6 +7,7 @@
 mod log;
 mod memory;
 mod sqlite;
+mod unwritten;
 
 use std::path::PathBuf;
 

@@ -35,7 +35,7 @@ const INTERVAL_S: u64 = 2;
 const SAMPLE_BLOCKS: u32 = 5_000;
 
 /// Blocks of a sample that share a commit, as they do in a node that catches up.
-const BLOCKS_A_COMMIT: usize = 64;
+const BLOCKS_A_COMMIT: usize = 2000;
 
 /// Between two looks at the new node.
 const POLL: Duration = Duration::from_millis(50);

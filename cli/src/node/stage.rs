@@ -24,6 +24,10 @@ use crate::reads;
 /// log may take. Nobody is told anything before it.
 const COMMIT_MS: u64 = 10;
 
+/// The same while thousands of blocks are missing, in milliseconds: rows that change with every
+/// block are then written once for thousands of them.
+const CATCHING_UP_COMMIT_MS: u64 = 250;
+
 /// Templates whose solution can still be on its way when the miners have newer ones.
 const RECENT_TEMPLATES: usize = 2;
 
@@ -55,7 +59,7 @@ impl LedgerStage {
             && !self.stop.is_stopping()
         {
             self.ledger.take(now(), input)?;
-            self.take_more()?;
+            self.take_more(out)?;
             self.ledger.commit(now())?;
             self.speak(out);
             if self.search.as_ref().is_some_and(|search| !search.is_alive()) {
@@ -68,17 +72,37 @@ impl LedgerStage {
         Ok(self.ledger.flush()?)
     }
 
-    /// Takes what is there already: one commit is enough for all of it.
-    fn take_more(&mut self) -> Result<(), NodeError> {
-        let until = now().plus_ms(COMMIT_MS);
-        while now() < until {
+    /// Takes what is there already: one commit is enough for all of it. Who is far behind also
+    /// waits for more, and says what is missing meanwhile.
+    fn take_more(&mut self, out: &Outward) -> Result<(), NodeError> {
+        let start = now();
+        let mut say_wanted_at = start.plus_ms(COMMIT_MS);
+        loop {
+            let is_far_behind = self.ledger.is_far_behind();
+            let time = now();
+            if is_far_behind && time >= say_wanted_at {
+                if let Some(wanted) = self.ledger.changed_wanted() {
+                    out.ledger_said(wanted);
+                }
+                say_wanted_at = time.plus_ms(COMMIT_MS);
+            }
+            let (ms, wait) = if is_far_behind {
+                (CATCHING_UP_COMMIT_MS, Duration::from_millis(COMMIT_MS))
+            } else {
+                (COMMIT_MS, Duration::ZERO)
+            };
+            if time >= start.plus_ms(ms) || self.stop.is_stopping() {
+                return Ok(());
+            }
             // Blocks of our own first: they are worth nothing when somebody else has one.
             let solution = self.solutions.try_recv().ok().map(|solution| self.mined(solution));
             let block = solution.or_else(|| self.blocks.try_recv().ok().map(Input::Mined));
-            let Some(input) = block.or_else(|| self.inputs.try_recv().ok()) else { break };
-            self.ledger.take(now(), input)?;
+            match block.or_else(|| self.inputs.recv_timeout(wait).ok()) {
+                Some(input) => self.ledger.take(now(), input)?,
+                None if is_far_behind => {}
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// The next input, or a tick; `None` when the queue is closed.
