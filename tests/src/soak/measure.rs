@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::node::Node;
 
-/// Most memory of a node, in kB: three times what nodes have with chains this short.
+/// Most memory of a node, in kB: twice what nodes had after ten minutes.
 const MAX_RSS_KB: u64 = 64 * 1024;
 /// Most threads of a node, besides one for each core.
 const MAX_OTHER_THREADS: usize = 12;
