@@ -334,10 +334,7 @@ impl Reason {
     /// A failed handshake is none: it may be an honest node of another network. Nor is a packet
     /// that does not decrypt: whoever is on the line between can garble it.
     pub fn is_violation(&self) -> bool {
-        match self {
-            Reason::Protocol(_) | Reason::Chain(_) => true,
-            Reason::Wire(WireError::Frame(_)) => true,
-            _ => false,
-        }
+        let frame = matches!(self, Reason::Wire(WireError::Frame(_)));
+        frame || matches!(self, Reason::Protocol(_) | Reason::Chain(_))
     }
 }
