@@ -7,7 +7,6 @@
 mod log;
 mod memory;
 mod sqlite;
-mod unwritten;
 
 use std::path::PathBuf;
 

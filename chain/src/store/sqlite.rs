@@ -1,9 +1,11 @@
 //! The store on disk: the block log and its SQLite index.
 //!
 //! What the ledger writes between two commits is one SQLite transaction, begun by the first write;
-//! most of its rows are held back until the commit. The log is synced before it is committed. `synchronous = NORMAL` is enough: a power cut may
-//! roll the index back by some commits, never corrupt it, and the log brings them back at the next
-//! start.
+//! most of its rows are held back until the commit. The log is synced before it is committed.
+//! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
+//! corrupt it, and the log brings them back at the next start.
+
+mod unwritten;
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +14,12 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::log::{Location, Next};
-use super::unwritten::Unwritten;
 use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::{HEADER_BYTES, Header};
 use crate::params::Network;
+use unwritten::Unwritten;
 
 const SCHEMA: &[&str] = &[include_str!("schema/0001.sql")];
 const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"

@@ -69,7 +69,9 @@ proptest! {
             assert_alike(memory.store(), disk.store(), std::slice::from_ref(given));
             for order in [Order::Ascending, Order::Descending] {
                 let range = Range { from: &from, to: &to, order, limit };
-                prop_assert_eq!(memory.store().range(range).unwrap(), disk.store().range(range).unwrap());
+                let rows = [memory.store().range(range), disk.store().range(range)];
+                let [expected, seen] = rows.map(Result::unwrap);
+                prop_assert_eq!(expected, seen);
             }
             if *commit {
                 disk.commit(now).unwrap();

@@ -9,8 +9,8 @@ use std::ops::Bound;
 use miner::Hash;
 use rusqlite::{Connection, params};
 
-use super::Inclusion;
 use crate::execute::{Order, Range, Row};
+use crate::store::Inclusion;
 
 /// Bytes of rows after which they are written without waiting for the commit.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
