@@ -183,7 +183,7 @@ impl Presync {
             if self.count == self.limits.bits {
                 return Some(Next::TooLong);
             }
-            if self.count % 64 == 0 {
+            if self.count.is_multiple_of(64) {
                 self.bits.push(0);
             }
             self.bits[self.count / 64] |= u64::from(bit) << (self.count % 64);

@@ -224,7 +224,9 @@ impl Protocol {
             Message::GetHeaders { locator } => {
                 self.serving.headers_asked(id, locator, &mut self.out);
             }
-            Message::Headers(headers) => self.sync.headers(id, headers, &mut self.out)?,
+            Message::Headers(headers) => {
+                self.sync.headers(id, headers, self.now, &mut self.out)?;
+            }
             Message::GetBlocks { hashes } => {
                 self.serving.blocks_asked(id, hashes, &mut self.out)?;
             }

@@ -341,12 +341,10 @@ pub enum Reason {
 
 impl Reason {
     /// Whether the peer provably broke a rule, so that its address is avoided for a while.
-    /// A failed handshake is none: it may be an honest node of another network.
+    /// A failed handshake is none: it may be an honest node of another network. Nor is a packet
+    /// that does not decrypt: whoever is on the line between can garble it.
     pub fn is_violation(&self) -> bool {
-        match self {
-            Reason::Protocol(_) | Reason::Chain(_) => true,
-            Reason::Wire(error) => !matches!(error, WireError::Handshake(_)),
-            _ => false,
-        }
+        let frame = matches!(self, Reason::Wire(WireError::Frame(_)));
+        frame || matches!(self, Reason::Protocol(_) | Reason::Chain(_))
     }
 }

@@ -164,11 +164,15 @@ impl Sync {
         &mut self,
         peer: PeerId,
         headers: Vec<Header>,
+        now: Millis,
         out: &mut Outbox,
     ) -> Result<(), Reason> {
         let Some(source) = self.sources.get_mut(&peer) else { return Ok(()) };
-        source.asked_at = None;
+        let was_asked = source.asked_at.take().is_some();
         if headers.is_empty() {
+            if was_asked {
+                self.assign(now, out); // bodies may be missing of headers that we have
+            }
             return Ok(());
         }
         let hashes: Vec<Hash> = headers.iter().map(Header::hash).collect();
