@@ -26,9 +26,10 @@ use download::Downloads;
 const MAX_ANNOUNCED: usize = 8;
 /// Headers remembered as known to a peer.
 const MAX_KNOWN: usize = 256;
-/// Batches of one peer that may wait for the ledger's verdict. Those beyond are not looked at;
-/// the peer is asked again later.
+/// Batches of one peer that may wait for the ledger's verdict, and headers in them. Those beyond
+/// are not looked at; the peer is asked again later.
 const MAX_UNJUDGED: usize = 8;
+const MAX_UNJUDGED_HEADERS: usize = MAX_HEADERS + MAX_ANNOUNCED;
 /// Batches in a row that do not connect to anything, although a locator with genesis was sent.
 const MAX_UNCONNECTED: u32 = 10;
 /// Headers in one message of which a new block is fetched in compact form.
@@ -66,8 +67,8 @@ struct Source {
 /// Headers that wait for the ledger's verdict.
 #[derive(Debug)]
 struct Batch {
-    /// There are more after them.
-    full: bool,
+    /// How many. After [`MAX_HEADERS`] there are more.
+    count: usize,
     /// The peer has the blocks in its main chain.
     vouched: bool,
     /// The headers, if they are so few that they are news.
@@ -149,6 +150,11 @@ impl Sync {
         }
     }
 
+    /// Whether the peer owes us headers.
+    pub(crate) fn is_asked(&self, peer: PeerId) -> bool {
+        self.sources.get(&peer).is_some_and(|source| source.asked_at.is_some())
+    }
+
     /// Takes headers, asked for or announced.
     pub(crate) fn headers(
         &mut self,
@@ -170,13 +176,14 @@ impl Sync {
             source.known.insert(*hash);
         }
         self.downloads.has_news(peer);
-        if source.unjudged.len() >= MAX_UNJUDGED {
+        let count = headers.len();
+        let waiting: usize = source.unjudged.iter().map(|batch| batch.count).sum();
+        if source.unjudged.len() >= MAX_UNJUDGED || waiting + count > MAX_UNJUDGED_HEADERS {
             source.ask_again = true;
             return Ok(());
         }
-        let news = if headers.len() <= MAX_NEWS { headers.clone() } else { Vec::new() };
-        let full = headers.len() >= MAX_HEADERS;
-        source.unjudged.push_back(Batch { full, vouched: true, news });
+        let news = if count <= MAX_NEWS { headers.clone() } else { Vec::new() };
+        source.unjudged.push_back(Batch { count, vouched: true, news });
         out.work(Work::Headers { from: peer, headers });
         Ok(())
     }
@@ -188,7 +195,7 @@ impl Sync {
             source.ask_again = true;
             return false;
         }
-        source.unjudged.push_back(Batch { full: false, vouched: false, news: vec![header] });
+        source.unjudged.push_back(Batch { count: 1, vouched: false, news: vec![header] });
         out.work(Work::Announced { from: peer, header });
         true
     }
@@ -203,7 +210,7 @@ impl Sync {
         out: &mut Outbox,
     ) -> Result<Option<News>, Reason> {
         let Some(source) = self.sources.get_mut(&peer) else { return Ok(None) };
-        let nothing = Batch { full: false, vouched: true, news: Vec::new() };
+        let nothing = Batch { count: 0, vouched: true, news: Vec::new() };
         let batch = source.unjudged.pop_front().unwrap_or(nothing);
         let mut news = News { headers: batch.news, accepted: None };
         match verdict {
@@ -213,7 +220,7 @@ impl Sync {
                     source.unconnected = 0;
                     source.height = source.height.max(last.height);
                 }
-                if batch.full && source.continued != Some(last.hash) {
+                if batch.count >= MAX_HEADERS && source.continued != Some(last.hash) {
                     source.continued = Some(last.hash);
                     self.ask_headers(peer, Some(last.hash), now, out);
                 }

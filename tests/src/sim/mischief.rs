@@ -23,6 +23,9 @@ use crate::chains::{Place, candidate, mined, unsigned};
 /// With fewer peers a byzantine node begins again under another name.
 const FEW_PEERS: usize = 2;
 
+/// Messages of a flood: more than a peer may say at once.
+const FLOOD: usize = 400;
+
 /// How far back stale headers lie.
 const STALE: u32 = 20;
 
@@ -35,7 +38,7 @@ impl Simulation {
             return self.reborn(node);
         }
         let peer = peers[self.draws.faults.random_range(0..peers.len())];
-        match self.draws.faults.random_range(0..7) {
+        match self.draws.faults.random_range(0..9) {
             0 => {
                 self.counts.add("byzantine: garbage");
                 let mut bytes = vec![0; self.draws.faults.random_range(5..200)];
@@ -76,6 +79,25 @@ impl Simulation {
                 for _ in 0..5 {
                     let txids = random_hashes(&mut self.draws.faults, MAX_TXIDS);
                     self.send(node, peer, &Message::AnnounceTransactions { txids });
+                }
+            }
+            6 => {
+                self.counts.add("byzantine: flood of questions for headers");
+                for _ in 0..FLOOD {
+                    let locator = random_hashes(&mut self.draws.faults, 1);
+                    self.send(node, peer, &Message::GetHeaders { locator });
+                    self.send(node, peer, &Message::Ping(0));
+                }
+            }
+            7 => {
+                self.counts.add("byzantine: flood of known blocks");
+                let from = self.tip_height(node).saturating_sub(STALE).max(1);
+                let store = self.live(node).ledger.store();
+                let headers = store.main_headers(from, 8).expect("memory does not fail");
+                for header in headers.iter().cycle().take(FLOOD) {
+                    self.send(node, peer, &Message::AnnounceBlock(*header));
+                    let hash = header.hash();
+                    self.send(node, peer, &Message::GetCompactBlock { hash });
                 }
             }
             _ => {
