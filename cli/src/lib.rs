@@ -17,6 +17,7 @@ pub mod descriptors;
 pub mod folder;
 pub mod mine;
 pub mod node;
+mod pace;
 pub mod reads;
 pub mod reply;
 pub mod request;
