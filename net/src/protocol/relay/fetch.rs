@@ -16,7 +16,8 @@ const MAX_IN_FLIGHT: usize = 100;
 /// queues behind the reactor, where blocks wait as well.
 const MAX_UNJUDGED: usize = 400;
 /// Refused transactions of one peer: so many at once, and so many a second. Beyond that it is
-/// asked for no more for a while. Honest peers announce what their own pools took, and ours seldom differ.
+/// asked for no more for a while. Honest peers announce what their own pools took, and ours
+/// seldom differ.
 const REFUSALS_BURST: u64 = 200;
 const REFUSALS: Rate = Rate::per_second(REFUSALS_BURST, 20);
 /// Announcements of one peer that wait to be asked for; those beyond are ignored.
