@@ -13,6 +13,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod descriptors;
 pub mod folder;
 pub mod mine;
 pub mod node;

@@ -41,6 +41,7 @@ use net::{Identity, Reactor, ReactorConfig, ServiceLimits};
 use crate::admin::{Admin, AdminOptions};
 use crate::bans::BanList;
 use crate::config::NodeConfig;
+use crate::descriptors;
 use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
@@ -122,6 +123,7 @@ pub enum NodeError {
 #[expect(clippy::too_many_lines, reason = "the diagram is read from top to bottom, in one piece")]
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let signals = signals()?;
+    descriptors::allow_many();
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 

@@ -213,6 +213,11 @@ impl Node {
         ended.expect("waited for")
     }
 
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().expect("it is our child").is_none()

@@ -1,7 +1,5 @@
 //! The short form of `cargo run --release -p tests --bin soak -- --nodes 51 --minutes 10`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use std::time::Duration;
 
 use tests::soak::{Options, run};

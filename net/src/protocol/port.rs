@@ -160,6 +160,14 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// Read nothing from a peer before this time: it has asked too much of us. What was read
+    /// already may still be told.
+    Rest {
+        /// From whom.
+        peer: PeerId,
+        /// By the protocol's time.
+        until: Millis,
+    },
     /// For the stages behind the reactor.
     Work(Work),
     /// The address book has changed: save these bytes. At most once a minute.
@@ -292,6 +300,9 @@ pub enum Reason {
     /// The peer does not take what is sent to it.
     #[error("does not read what is sent")]
     NotReading,
+    /// All peers together held too much memory, and this one had held some for the longest time.
+    #[error("held too much memory for too long")]
+    Hoarding,
     /// No hello in time.
     #[error("no hello in time")]
     HelloTimeout,

@@ -44,7 +44,7 @@ impl Protocol {
                 }
                 self.relay.pooled(transaction, now, &self.config.timing, &mut self.rng);
             }
-            Ledger::Refused { txid, .. } => self.relay.refused(txid),
+            Ledger::Refused { from, txid, .. } => self.relay.refused(txid, from, now),
             Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
             Ledger::PoolSize { .. } | Ledger::Template(_) | Ledger::Answer { .. } => {}
         }

@@ -27,9 +27,10 @@ use download::Downloads;
 const MAX_ANNOUNCED: usize = 8;
 /// Headers remembered as known to a peer.
 const MAX_KNOWN: usize = 256;
-/// Batches of one peer that may wait for the ledger's verdict. Those beyond are not looked at;
-/// the peer is asked again later.
+/// Batches of one peer that may wait for the ledger's verdict, and headers in them. Those beyond
+/// are not looked at; the peer is asked again later.
 const MAX_UNJUDGED: usize = 8;
+const MAX_UNJUDGED_HEADERS: usize = MAX_HEADERS + MAX_ANNOUNCED;
 /// Headers in one message of which a new block is fetched in compact form.
 const MAX_NEWS: usize = 2;
 /// Blocks we may lack and still take part in the relay of transactions.
@@ -67,8 +68,8 @@ struct Source {
 /// Headers that wait for the ledger's verdict.
 #[derive(Debug)]
 struct Batch {
-    /// There are more after them.
-    full: bool,
+    /// How many. After [`MAX_HEADERS`] there are more.
+    count: usize,
     /// The peer has the blocks in its main chain.
     vouched: bool,
     /// The headers, if they are so few that they are news.
@@ -159,6 +160,11 @@ impl Sync {
         }
     }
 
+    /// Whether the peer owes us headers.
+    pub(crate) fn is_asked(&self, peer: PeerId) -> bool {
+        self.sources.get(&peer).is_some_and(|source| source.asked_at.is_some())
+    }
+
     /// Takes headers, asked for or announced.
     pub(crate) fn headers(
         &mut self,
@@ -184,13 +190,14 @@ impl Sync {
             source.known.insert(*hash);
         }
         self.downloads.has_news(peer);
-        if source.unjudged.len() >= MAX_UNJUDGED {
+        let count = headers.len();
+        let waiting: usize = source.unjudged.iter().map(|batch| batch.count).sum();
+        if source.unjudged.len() >= MAX_UNJUDGED || waiting + count > MAX_UNJUDGED_HEADERS {
             source.ask_again = true;
             return Ok(());
         }
-        let news = if headers.len() <= MAX_NEWS { headers.clone() } else { Vec::new() };
-        let full = headers.len() >= MAX_HEADERS;
-        source.unjudged.push_back(Batch { full, vouched: true, news });
+        let news = if count <= MAX_NEWS { headers.clone() } else { Vec::new() };
+        source.unjudged.push_back(Batch { count, vouched: true, news });
         out.work(Work::Headers { from: peer, headers });
         Ok(())
     }
@@ -202,7 +209,7 @@ impl Sync {
             source.ask_again = true;
             return false;
         }
-        source.unjudged.push_back(Batch { full: false, vouched: false, news: vec![header] });
+        source.unjudged.push_back(Batch { count: 1, vouched: false, news: vec![header] });
         out.work(Work::Announced { from: peer, header });
         true
     }

@@ -5,6 +5,7 @@ use chain::ledger::{HeadersVerdict, PeerId};
 use super::{Batch, News, Sync};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::port::{Millis, Reason};
+use crate::wire::message::MAX_HEADERS;
 
 /// Batches in a row that do not connect to anything, although a locator with genesis was sent.
 pub(super) const MAX_UNCONNECTED: u32 = 10;
@@ -20,8 +21,9 @@ impl Sync {
         out: &mut Outbox,
     ) -> Result<Option<News>, Reason> {
         let Some(source) = self.sources.get_mut(&peer) else { return Ok(None) };
-        let nothing = Batch { full: false, vouched: true, news: Vec::new() };
+        let nothing = Batch { count: 0, vouched: true, news: Vec::new() };
         let batch = source.unjudged.pop_front().unwrap_or(nothing);
+        let is_full = batch.count >= MAX_HEADERS;
         let mut news = News { headers: batch.news, accepted: None };
         match verdict {
             HeadersVerdict::Accepted { last, new, .. } => {
@@ -31,13 +33,13 @@ impl Sync {
                     source.unconnected = 0;
                     source.height = source.height.max(last.height);
                 }
-                if batch.full && source.continued != Some(last.hash) {
+                if is_full && source.continued != Some(last.hash) {
                     self.ask_headers(peer, Some(last.hash), now, out);
                 }
             }
             HeadersVerdict::LowWork { next } => {
                 source.followed = *next;
-                if batch.full && next.is_some() {
+                if is_full && next.is_some() {
                     self.ask_headers(peer, *next, now, out);
                 }
             }
@@ -46,7 +48,7 @@ impl Sync {
                 self.ask_headers(peer, Some(*after), now, out);
             }
             // The second answer to one question. The next question is out, as a rule.
-            HeadersVerdict::Unconnected if batch.full && source.followed.is_some() => {
+            HeadersVerdict::Unconnected if is_full && source.followed.is_some() => {
                 if source.continued != source.followed {
                     self.ask_headers(peer, None, now, out);
                 }

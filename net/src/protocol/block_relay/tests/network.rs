@@ -112,7 +112,10 @@ impl Net {
                 }
                 Output::Work(work) => self.work(node, work),
                 Output::Disconnect { reason, .. } => panic!("dropped for {reason}"),
-                Output::Connect(_) | Output::SaveBook(_) | Output::Peers(_) => {}
+                Output::Connect(_)
+                | Output::SaveBook(_)
+                | Output::Peers(_)
+                | Output::Rest { .. } => {}
             }
         }
         let after = self.nodes[node].protocol.wake_at();
