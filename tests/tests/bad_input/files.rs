@@ -103,6 +103,23 @@ fn a_block_log_that_is_shorter_than_its_index_is_refused() {
 }
 
 #[test]
+fn an_index_of_a_newer_program_is_refused_and_left_as_it_is() {
+    let temp = tempfile::tempdir().unwrap();
+    let setup = stopped(temp.path());
+    let path = setup.data.join(INDEX);
+    let index = rusqlite::Connection::open(&path).unwrap();
+    let ours: u32 = index.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    index.pragma_update(None, "user_version", ours + 1).unwrap();
+    drop(index);
+    let newer = format!("{}: format version {} is newer", path.display(), ours + 1);
+    assert_fails(&mut setup.command(), 1, &[&newer]);
+    let index = rusqlite::Connection::open(&path).unwrap();
+    index.pragma_update(None, "user_version", ours).unwrap();
+    drop(index);
+    assert_complete(&mut setup.start().client());
+}
+
+#[test]
 fn what_is_no_block_log_is_refused_and_left_as_it_is() {
     let temp = tempfile::tempdir().unwrap();
     let setup = stopped(temp.path());
