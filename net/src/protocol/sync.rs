@@ -81,6 +81,8 @@ pub(crate) struct News {
     pub(crate) headers: Vec<Header>,
     /// Whether they were accepted, and if so, whether any of them was new.
     pub(crate) accepted: Option<bool>,
+    /// Whether the peer has executed their blocks, and so can give them at once.
+    pub(crate) vouched: bool,
 }
 
 /// What is known of everybody's chains.
@@ -205,7 +207,7 @@ impl Sync {
         let Some(source) = self.sources.get_mut(&peer) else { return Ok(None) };
         let nothing = Batch { full: false, vouched: true, news: Vec::new() };
         let batch = source.unjudged.pop_front().unwrap_or(nothing);
-        let mut news = News { headers: batch.news, accepted: None };
+        let mut news = News { headers: batch.news, accepted: None, vouched: batch.vouched };
         match verdict {
             HeadersVerdict::Accepted { last, new, .. } => {
                 news.accepted = Some(*new > 0);
