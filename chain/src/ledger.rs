@@ -125,9 +125,24 @@ impl<S: Store> Ledger<S> {
     /// When the store fails; the ledger must then be dropped.
     pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
-        self.say_wanted();
+        // Once a commit: the list is long.
+        let wanted = self.changed_wanted();
+        self.outbox.extend(wanted);
         self.say_pool_size();
         self.refresh_job(now)
+    }
+
+    /// The list of missing bodies, if it may have changed. It concerns nothing that a commit makes
+    /// true, so it can be said before one; else [`Ledger::commit`] says it.
+    pub fn changed_wanted(&mut self) -> Option<Output> {
+        std::mem::take(&mut self.wanted_changed)
+            .then(|| Output::Wanted(self.tree.missing(WANTED_WINDOW)))
+    }
+
+    /// Whether more blocks are missing than are wanted at a time.
+    pub fn is_far_behind(&self) -> bool {
+        let best = self.tree.point(self.tree.best_header()).height;
+        best.saturating_sub(self.tree.point(self.tree.tip()).height) as usize > WANTED_WINDOW
     }
 
     /// The next thing to say, if any.
@@ -267,13 +282,6 @@ impl<S: Store> Ledger<S> {
         if self.said_pool != (count, bytes) {
             self.said_pool = (count, bytes);
             self.outbox.push_back(Output::PoolSize { count, bytes });
-        }
-    }
-
-    /// Says which bodies are missing, if that may have changed. Once a commit: the list is long.
-    fn say_wanted(&mut self) {
-        if std::mem::take(&mut self.wanted_changed) {
-            self.outbox.push_back(Output::Wanted(self.tree.missing(WANTED_WINDOW)));
         }
     }
 

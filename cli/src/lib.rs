@@ -16,6 +16,7 @@ pub mod demo;
 pub mod folder;
 pub mod mine;
 pub mod node;
+mod pace;
 pub mod reads;
 pub mod reply;
 pub mod request;

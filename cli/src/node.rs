@@ -47,7 +47,7 @@ use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
 pub(crate) use crew::signals;
 use joints::Outward;
-use stage::{LedgerStage, ReaderStage};
+use stage::{LedgerStage, ReaderStage, SyncProgress};
 use verify::VerifyStage;
 
 /// Payloads on their way to be verified. When full, peers are not read.
@@ -200,6 +200,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         blocks: if config.stratum.is_some() { blocks_out } else { never() },
         search,
         mining: VecDeque::new(),
+        progress: SyncProgress::default(),
         stop: crew.stop_handle(),
     };
     let verify_stage = VerifyStage {

@@ -84,7 +84,8 @@ impl<S: Store> Ledger<S> {
         ledger.outbox.retain(|output| !matches!(output, Output::TipChanged(_)));
         let start = Arc::new(ledger.standing());
         ledger.outbox.push_front(Output::TipChanged(start));
-        ledger.say_wanted();
+        let wanted = ledger.changed_wanted();
+        ledger.outbox.extend(wanted);
         ledger.say_pool_size();
         ledger.refresh_job(now)?;
         Ok(ledger)
