@@ -104,8 +104,8 @@ impl Default for Timing {
             block_stall_ms: 2 * SECOND_MS,
             block_stall_max_ms: 64 * SECOND_MS,
             compact_ms: 2 * SECOND_MS,
-            // A slow line with many peers can be a second late; who says nothing for longer is perhaps
-            // an adversary, and each hop of those costs as much.
+            // A slow line with many peers can be a second late; who says nothing for longer is
+            // perhaps an adversary, and each hop of those costs as much.
             vouched_ms: SECOND_MS,
             rebuilt_ms: MINUTE_MS,
             transaction_retry_ms: 5 * SECOND_MS,

@@ -72,7 +72,8 @@ struct Common {
     /// Seeds, the last excluded, as `0..5`.
     #[arg(long, default_value = "0..5", value_parser = parse_range)]
     seeds: Range<u64>,
-    /// `none`, or crash, silent, halting, mute or pruning with a percentage of nodes, as `crash:30`.
+    /// `none`, or crash, silent, halting, mute or pruning with a percentage of nodes, as
+    /// `crash:30`.
     #[arg(long, default_value = "none")]
     trouble: Trouble,
     /// graven, flood or plumtree, with commas between.

@@ -50,8 +50,8 @@ impl Say {
         }
     }
 
-    /// The bytes of its frame. A payload takes `form`, whole or in compact form; of a block in compact
-    /// form, who receives it lacks so many transactions of so many bytes.
+    /// The bytes of its frame. A payload takes `form`, whole or in compact form; of a block in
+    /// compact form, who receives it lacks so many transactions of so many bytes.
     pub(super) fn frame_bytes(&self, form: usize, lacks: usize, missing: usize) -> usize {
         match self {
             Say::Payload(..) => form,

@@ -61,8 +61,8 @@ impl Verified {
         transactions.entry(id).or_insert_with(check).clone()
     }
 
-    /// As [`Verifier::judge_assembly`]. Each node's is its own: they differ in what was fetched. What
-    /// comes of them is equal mostly, and then kept once.
+    /// As [`Verifier::judge_assembly`]. Each node's is its own: they differ in what was fetched.
+    /// What comes of them is equal mostly, and then kept once.
     pub(super) fn assembly(&mut self, assembly: Assembly) -> Result<CheckedBlock, BlockFault> {
         let block = self.verifier.judge_assembly(assembly)?;
         let judged = self.blocks.entry(block.hash()).or_default();
