@@ -9,10 +9,11 @@ use super::{How, Load, Outcome, Question};
 pub const PERCENTS: [usize; 10] = [5, 10, 25, 50, 75, 90, 95, 98, 99, 100];
 
 /// The names of a row's columns.
-pub const COLUMNS: &str = "load,way,nodes,payloads,payload_bytes,transaction_bytes,known_percent,\
-    trouble,slow_lines,slow_start,seed,counted,reached,bytes_mean,bytes_median,bytes_max,\
-    line_bytes_mean,missing_mean,over_bound,copies_mean,ms_5,ms_10,ms_25,ms_50,ms_75,ms_90,ms_95,ms_98,ms_99,\
-    ms_100";
+pub const COLUMNS: &str = "\
+    load,way,nodes,payloads,payload_bytes,transaction_bytes,known_percent,trouble,\
+    slow_lines,slow_start,seed,counted,reached,bytes_mean,bytes_median,bytes_max,\
+    line_bytes_mean,missing_mean,over_bound,copies_mean,ms_5,ms_10,ms_25,ms_50,ms_75,\
+    ms_90,ms_95,ms_98,ms_99,ms_100";
 
 /// One measurement. Bytes are those that came in at one node for one payload.
 #[derive(Clone, Debug, PartialEq)]
