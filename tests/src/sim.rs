@@ -9,12 +9,15 @@
 //! need nothing but the bytes are made once and shared by all nodes (`verified`); all that has
 //! to do with history, each node does for itself.
 
+pub mod broadcast;
 mod check;
 mod clients;
 mod disk;
 mod events;
 mod faults;
+pub(crate) mod lines;
 mod links;
+mod meter;
 mod mining;
 mod mischief;
 mod network;
@@ -28,6 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use chain::Hash;
 use chain::params::{Mining, Network, Retarget};
+use net::Timing;
 use net::wire::Message;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -38,6 +42,7 @@ use clients::Clients;
 use events::{Event, Ms, Queue, Trace};
 use faults::Running;
 pub use faults::{Fault, Faults};
+use meter::Meter;
 use network::Net;
 use node::Site;
 pub use report::{Counts, Failure, Report};
@@ -138,6 +143,10 @@ pub struct Simulation {
     forged: BTreeMap<Hash, Option<Vec<u8>>>,
     running: Running,
     draws: Draws,
+    /// Settings of the protocol of every node.
+    timing: Timing,
+    /// What a broadcast costs, where that is the question.
+    meter: Option<Meter>,
     counts: Counts,
     failure: Option<String>,
 }
@@ -157,6 +166,13 @@ fn simulated_network() -> Network {
 impl Simulation {
     /// All nodes are started, nothing has happened yet.
     pub fn new(options: Options) -> Simulation {
+        let mut simulation = Simulation::assemble(options);
+        simulation.begin();
+        simulation
+    }
+
+    /// Nodes that have not been started.
+    fn assemble(options: Options) -> Simulation {
         let draw = |number: u64| StdRng::seed_from_u64(options.seed ^ number << 56);
         let network = simulated_network();
         let started = u64::from(network.genesis_time) * 1000;
@@ -165,7 +181,7 @@ impl Simulation {
         let nodes: Vec<Site> = (0..count)
             .map(|number| Site::new(number, node::node_id(options.seed, number), genesis))
             .collect();
-        let mut simulation = Simulation {
+        Simulation {
             now: started,
             started,
             queue: Queue::default(),
@@ -181,13 +197,13 @@ impl Simulation {
             forged: BTreeMap::new(),
             running: Running::default(),
             draws: Draws { nodes: draw(2), mining: draw(3), clients: draw(4), faults: draw(5) },
+            timing: Timing::default(),
+            meter: None,
             counts: Counts::default(),
             failure: None,
             network,
             options,
-        };
-        simulation.begin();
-        simulation
+        }
     }
 
     fn begin(&mut self) {
@@ -231,6 +247,7 @@ impl Simulation {
     fn subject(&self, event: &Event) -> Option<(usize, Option<u32>)> {
         match event {
             Event::Arrive { link, side }
+            | Event::Reach { link, side, .. }
             | Event::Established { link, side }
             | Event::Drained { link, side } => {
                 self.net.links.get(link).map(|link| (link.ends[*side].node, None))
@@ -257,6 +274,7 @@ impl Simulation {
         self.counts.add("events");
         match event {
             Event::Arrive { link, side } => self.arrive(link, side),
+            Event::Reach { link, side, flight } => self.reach(link, side, flight),
             Event::Established { link, side } => self.established(link, side),
             Event::ConnectFailed { node, address, refused, .. } => {
                 self.connect_failed(node, address, refused);
@@ -281,10 +299,12 @@ impl Simulation {
         self.settle();
     }
 
-    /// Whether a planted bug swallows a message.
-    fn is_dropped(&self, message: &Message) -> bool {
+    /// Whether a planted bug swallows a message, or a node that does not do its part.
+    fn is_dropped(&self, node: usize, message: &Message) -> bool {
+        let is_withheld = |meter: &Meter| meter.withholds(node, message);
         self.options.plant == Some(Plant::DropRelay)
             && matches!(message, Message::AnnounceTransactions { .. })
+            || self.meter.as_ref().is_some_and(is_withheld)
     }
 
     /// Notes that something does not hold; the first time counts.

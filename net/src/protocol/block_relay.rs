@@ -78,7 +78,7 @@ impl BlockRelay {
         self.mates.remove(&peer);
         let mut orphaned = Vec::new();
         for (hash, fresh) in &mut self.fresh {
-            fresh.holders.retain(|holder| *holder != peer);
+            fresh.strike_out(peer);
             if fresh.stage.peer() == Some(peer) {
                 orphaned.push(*hash);
             }
@@ -129,6 +129,10 @@ impl BlockRelay {
             match news.accepted {
                 Some(is_new) => self.accepted(peer, header, is_new, around),
                 None => self.let_go(&header.hash()),
+            }
+            let fresh = self.fresh.get_mut(&header.hash());
+            if let Some(fresh) = fresh.filter(|_| news.accepted.is_some() && news.vouched) {
+                fresh.add_voucher(peer, around.now, around.timing);
             }
         }
     }
@@ -237,7 +241,7 @@ impl BlockRelay {
         if !matches!(fresh.stage, Stage::New) && !fresh.is_asked_of(peer) {
             return;
         }
-        fresh.holders.retain(|holder| *holder != peer);
+        fresh.strike_out(peer);
         let at_hand = around.pool.transactions().chain(self.shelf.at_or_above(fresh.height));
         let Ok(partial) = Partial::new(compact, at_hand) else {
             return self.give_up(&hash, around);
@@ -316,11 +320,11 @@ impl BlockRelay {
     }
 
     /// Takes the ledger's new tip. A block that no peer knows of is our own, and is sent in compact
-    /// form to all who read what they are sent.
+    /// form to these peers and announced to the others.
     pub(crate) fn tip_changed(
         &mut self,
         change: &TipChange,
-        reads: impl Fn(PeerId) -> bool,
+        near: &[PeerId],
         rng: &mut StdRng,
         around: &mut Around<'_>,
     ) {
@@ -339,8 +343,10 @@ impl BlockRelay {
         let Some(compact) = self.shelf.compact(&hash) else { return };
         for (peer, mate) in &mut self.mates {
             mate.told.insert(hash);
-            let message =
-                if reads(*peer) { compact.clone() } else { Message::AnnounceBlock(header) };
+            let message = match near.contains(peer) {
+                true => compact.clone(),
+                false => Message::AnnounceBlock(header),
+            };
             around.out.send(*peer, message);
         }
     }

@@ -64,6 +64,8 @@ pub struct Timing {
     /// Until the compact form of a new block is asked of another peer. For what is missing of it
     /// the time is longer, by the number of transactions.
     pub compact_ms: u64,
+    /// The same from the moment on at which somebody else has executed the block.
+    pub vouched_ms: u64,
     /// Until a rebuilt block that the ledger does not take is fetched whole.
     pub rebuilt_ms: u64,
     /// Until an undelivered transaction is asked of another peer.
@@ -102,6 +104,9 @@ impl Default for Timing {
             block_stall_ms: 2 * SECOND_MS,
             block_stall_max_ms: 64 * SECOND_MS,
             compact_ms: 2 * SECOND_MS,
+            // A slow line with many peers can be a second late; who says nothing for longer is
+            // perhaps an adversary, and each hop of those costs as much.
+            vouched_ms: SECOND_MS,
             rebuilt_ms: MINUTE_MS,
             transaction_retry_ms: 5 * SECOND_MS,
             // A tenth of Bitcoin's 2 s and 5 s, and less: blocks come here after a minute at most,

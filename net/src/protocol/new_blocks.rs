@@ -10,6 +10,10 @@ use super::port::Reason;
 use super::serve::Ask;
 use crate::wire::CompactBlock;
 
+/// Peers that are sent the compact form of our own block unasked. The rest hear of it from them
+/// sooner than the form would come from us, and would get it twice.
+const MAX_PUSHED: usize = 3;
+
 impl Protocol {
     /// A peer tells of a new block, or sends its compact form.
     pub(super) fn block_announced(
@@ -51,8 +55,9 @@ impl Protocol {
         self.sync.not_found(id, &hashes, self.now, &mut self.out)
     }
 
-    /// Keeps new blocks at hand, and sends one that is our own to everybody.
+    /// Keeps new blocks at hand, and sends one that is our own to those who are near.
     pub(super) fn keep_new_blocks(&mut self, change: &TipChange) {
+        let near = self.near_peers();
         let mut around = Around {
             now: self.now,
             timing: &self.config.timing,
@@ -60,7 +65,17 @@ impl Protocol {
             pool: &self.relay,
             out: &mut self.out,
         };
-        let reads = |peer: PeerId| self.serving.reads(peer);
-        self.blocks.tip_changed(change, reads, &mut self.rng, &mut around);
+        self.blocks.tip_changed(change, &near, &mut self.rng, &mut around);
+    }
+
+    /// The peers with the shortest round trips, of those that read what they are sent.
+    fn near_peers(&self) -> Vec<PeerId> {
+        let reading =
+            self.peers.iter().map(|(peer, _)| peer).filter(|peer| self.serving.reads(*peer));
+        let mut near: Vec<(u64, PeerId)> =
+            reading.map(|peer| (self.pings.shortest_ms(peer).unwrap_or(u64::MAX), peer)).collect();
+        near.sort_unstable();
+        near.truncate(MAX_PUSHED);
+        near.into_iter().map(|(_, peer)| peer).collect()
     }
 }

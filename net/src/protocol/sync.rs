@@ -83,6 +83,8 @@ pub(crate) struct News {
     pub(crate) headers: Vec<Header>,
     /// Whether they were accepted, and if so, whether any of them was new.
     pub(crate) accepted: Option<bool>,
+    /// Whether the peer has executed their blocks, and so can give them at once.
+    pub(crate) vouched: bool,
 }
 
 /// What is known of everybody's chains.

@@ -95,6 +95,9 @@ impl Simulation {
 
     /// A ledger has said something.
     pub(super) fn check_output(&mut self, node: usize, output: &Output) {
+        if let Some(meter) = &mut self.meter {
+            meter.hear(self.now, node, output);
+        }
         match output {
             Output::TipChanged(change) => self.check_tip(node, change),
             Output::HeadersJudged { verdict, .. } => self.counts.add(match verdict {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use sha2::{Digest, Sha256};
 
 use super::faults::{Episode, Fault};
+use super::lines::Flight;
 use super::network::LinkId;
 
 /// Milliseconds since the Unix epoch, of nobody's clock.
@@ -17,6 +18,8 @@ pub(super) type Ms = u64;
 pub(super) enum Event {
     /// The next packet reaches an end of a link.
     Arrive { link: LinkId, side: usize },
+    /// The first byte of a packet reaches the line of an end, where lines are measured.
+    Reach { link: LinkId, side: usize, flight: Flight },
     /// The handshake is done at an end of a link.
     Established { link: LinkId, side: usize },
     /// A connection did not come about.
@@ -91,11 +94,14 @@ impl Trace {
             Event::End(_) => (11, 0, 0),
             Event::Restart { node } => (12, *node as u64, 0),
             Event::Check => (13, 0, 0),
+            Event::Reach { link, side, .. } => (14, *link, *side as u64),
         };
         let words = [at, one, two];
         self.hash.update([kind]);
         words.iter().for_each(|word| self.hash.update(word.to_le_bytes()));
-        if self.print && !matches!(event, Event::Wake { .. } | Event::Arrive { .. }) {
+        if self.print
+            && !matches!(event, Event::Wake { .. } | Event::Arrive { .. } | Event::Reach { .. })
+        {
             eprintln!("{at} {event:?}");
         }
     }

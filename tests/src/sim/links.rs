@@ -44,6 +44,7 @@ impl Simulation {
             busy_until: 0,
             backlogged: false,
             last_arrival: ready_at,
+            in_order_ms: 0,
             inbox: VecDeque::new(),
             held: VecDeque::new(),
             rests_until: 0,
@@ -129,6 +130,9 @@ impl Simulation {
         if waiting > MAX_OUTPUT_BYTES {
             return self.lose(id, side, Reason::NotReading);
         }
+        if self.net.lines.is_some() {
+            return self.launch(id, 1 - side, bytes);
+        }
         let sent_at = self.net.links[&id].ends[side].busy_until;
         self.transmit(id, 1 - side, Packet::Data(bytes), sent_at);
     }
@@ -199,7 +203,12 @@ impl Simulation {
             Packet::Data(bytes) => {
                 self.trace.bytes(&bytes);
                 match FrameDecoder::default().take(&mut &bytes[..]) {
-                    Ok(Some(message)) => self.tell(node, Input::Message { peer, message }),
+                    Ok(Some(message)) => {
+                        if let Some(meter) = &mut self.meter {
+                            meter.take(node, &message, bytes.len());
+                        }
+                        self.tell(node, Input::Message { peer, message });
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         self.judge_punishment(node, peer, &error.to_string());
@@ -318,7 +327,7 @@ impl Simulation {
                 self.hang_up(node, peer);
             }
             Output::Send { peer, message } => {
-                if !self.is_dropped(&message) {
+                if !self.is_dropped(node, &message) {
                     self.send(node, peer, &message);
                 }
             }

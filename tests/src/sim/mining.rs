@@ -22,7 +22,9 @@ impl Simulation {
         let (now, life, share) = (self.now, self.nodes[node].life, self.nodes[node].share);
         let live = self.nodes[node].live.as_mut().expect("its ledger speaks");
         let parent = template.as_ref().map(|template| template.job().prev);
-        if let (Some(template), true) = (&template, parent != live.searched && share > 0.0) {
+        // Where broadcasts are measured, blocks are found on demand.
+        let searches = parent != live.searched && share > 0.0 && self.meter.is_none();
+        if let (Some(template), true) = (&template, searches) {
             // Finding has no memory: the draw holds for all templates on this parent.
             let hashes = template.job().target.difficulty() * DIFFICULTY_1_HASHES;
             let mean_ms = hashes / (HASH_RATE * share) * 1000.0;

@@ -12,6 +12,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::events::Ms;
+use super::lines::Lines;
 
 /// Names a link; never used twice.
 pub(super) type LinkId = u64;
@@ -41,6 +42,8 @@ pub(super) struct End {
     pub(super) backlogged: bool,
     /// When the last packet reaches it.
     pub(super) last_arrival: Ms,
+    /// When all of it is in, where lines are measured.
+    pub(super) in_order_ms: Ms,
     /// On the way to it.
     pub(super) inbox: VecDeque<Packet>,
     /// To it, held back by a cut.
@@ -70,6 +73,8 @@ pub(super) struct Net {
     /// How many cuts lie between one node and another, one way.
     cuts: Vec<u32>,
     pub(super) draw: StdRng,
+    /// How they carry what they carry, where that is measured.
+    pub(super) lines: Option<Lines>,
 }
 
 impl Net {
@@ -84,6 +89,7 @@ impl Net {
             rates,
             cuts: vec![0; nodes * nodes],
             draw,
+            lines: None,
         }
     }
 
@@ -103,6 +109,9 @@ impl Net {
 
     /// Half of the packets between two nodes take less than this, in milliseconds.
     pub(super) fn median_ms(&self, a: usize, b: usize) -> u64 {
+        if let Some(lines) = &self.lines {
+            return lines.median_ms(a, b);
+        }
         let ((ax, ay), (bx, by)) = (self.places[a], self.places[b]);
         let distance = (ax - bx).hypot(ay - by);
         whole(2.0 + 120.0 * distance)

@@ -137,11 +137,13 @@ impl Simulation {
     /// Starts a node on what it left, or anew.
     pub(super) fn start(&mut self, node: usize) {
         let now = self.wall_time(node);
-        let plant = self.options.plant;
         let network = self.network.clone();
         let site = &mut self.nodes[node];
-        let (disk, book) =
-            site.rest.take().unwrap_or_else(|| (Disk::new(&network, plant), Vec::new()));
+        let disk = || match self.meter {
+            Some(_) => Disk::lean(&network),
+            None => Disk::new(&network, self.options.plant),
+        };
+        let (disk, book) = site.rest.take().unwrap_or_else(|| (disk(), Vec::new()));
         if disk.unindexed() > 0 {
             self.counts.add("restarts with blocks to index again");
         }
@@ -161,6 +163,7 @@ impl Simulation {
         let mut config = Config::new(site.node_id);
         config.listen_port = Some(PORT);
         config.outbound_slots = OUTBOUND_SLOTS;
+        config.timing = self.timing;
         let known = AddressBook::decode(&book).unwrap_or_default();
         let known = with_seeds(known, node, now);
         let protocol = Protocol::new(config, known, self.draws.nodes.random());

@@ -8,6 +8,7 @@ use chain::ledger::PeerId;
 
 use super::Around;
 use super::rebuild::Partial;
+use crate::protocol::config::Timing;
 use crate::protocol::port::Millis;
 use crate::protocol::recent::RecentSet;
 use crate::wire::CompactBlock;
@@ -16,6 +17,9 @@ use crate::wire::CompactBlock;
 const MAX_HOLDERS: usize = 8;
 /// Peers asked for the compact form of one block before it is fetched whole.
 const MAX_TRIES: u32 = 3;
+/// Added to the patience with who was asked for transactions, for each of them, when somebody else
+/// vouches for the block, in milliseconds: they would come at a megabit a second.
+const VOUCHED_TRANSACTION_MS: u64 = 2;
 /// Blocks remembered as told of, by a peer or to it.
 const MAX_TOLD: usize = 64;
 /// Blocks asked of one peer that it may still answer.
@@ -66,6 +70,8 @@ pub(super) struct Fresh {
     pub(super) height: u32,
     /// Peers that announced it and were not asked yet, in order.
     pub(super) holders: VecDeque<PeerId>,
+    /// Those of them that have executed it, in order: they are asked first.
+    pub(super) vouchers: VecDeque<PeerId>,
     pub(super) stage: Stage,
     pub(super) tries: u32,
     /// When the stage has taken too long.
@@ -105,6 +111,7 @@ impl Fresh {
             header,
             height: 0,
             holders: VecDeque::new(),
+            vouchers: VecDeque::new(),
             stage: Stage::New,
             tries: 0,
             until: None,
@@ -113,10 +120,37 @@ impl Fresh {
 
     /// Remembers that a peer announced it.
     pub(super) fn add_holder(&mut self, peer: PeerId) {
-        let is_news = !self.holders.contains(&peer) && self.stage.peer() != Some(peer);
-        if is_news && self.holders.len() < MAX_HOLDERS {
+        let is_news = !self.holders.contains(&peer) && !self.vouchers.contains(&peer);
+        if is_news && self.stage.peer() != Some(peer) && self.holders.len() < MAX_HOLDERS {
             self.holders.push_back(peer);
         }
+    }
+
+    /// A peer has the block for sure. Whoever was asked and says nothing has less time from now on:
+    /// perhaps it never will.
+    pub(super) fn add_voucher(&mut self, peer: PeerId, now: Millis, timing: &Timing) {
+        if self.stage.peer() == Some(peer) || self.vouchers.contains(&peer) {
+            return;
+        }
+        self.holders.retain(|holder| *holder != peer);
+        if self.vouchers.len() < MAX_HOLDERS {
+            self.vouchers.push_back(peer);
+        }
+        let patience_ms = match &self.stage {
+            Stage::Asked(_) => timing.vouched_ms,
+            Stage::Rebuilding(_, partial) => {
+                timing.vouched_ms + VOUCHED_TRANSACTION_MS * partial.missing().len() as u64
+            }
+            Stage::New | Stage::Handed(_) | Stage::GivenUp => return,
+        };
+        let until = now + patience_ms;
+        self.until = self.until.map(|before| before.min(until));
+    }
+
+    /// Forgets a peer that is gone or has been asked.
+    pub(super) fn strike_out(&mut self, peer: PeerId) {
+        self.holders.retain(|holder| *holder != peer);
+        self.vouchers.retain(|voucher| *voucher != peer);
     }
 
     /// The next peer to ask, while there is any sense in it.
@@ -125,7 +159,7 @@ impl Fresh {
             return None;
         }
         self.tries += 1;
-        self.holders.pop_front()
+        self.vouchers.pop_front().or_else(|| self.holders.pop_front())
     }
 
     /// Whether this peer was asked for the compact form, and nobody since.

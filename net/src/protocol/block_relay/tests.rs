@@ -298,6 +298,72 @@ fn our_own_block_goes_to_everybody_who_reads() {
     assert!(is_compact(&to(peers[1], &bench.input(Input::Drained { peer: peers[1] }))[0]));
 }
 
+/// The others would get it twice: from us, and from a near one that they ask sooner.
+#[test]
+fn our_own_block_goes_unasked_to_the_nearest_peers_only() {
+    let list = transactions(5);
+    let block = blocks(1, &list).remove(0);
+    let (mut bench, _) = bench(0, &list);
+    // The one that came first is the farthest, the last one says nothing to a ping.
+    let peers: Vec<PeerId> = [400, 300, 50, 200, 100, 250]
+        .map(|ms| {
+            let number = u8::try_from(ms / 10).unwrap();
+            let (peer, mut outputs) = bench.connect(
+                crate::protocol::port::Direction::Inbound,
+                node(number),
+                address(number, 50_000),
+            );
+            outputs.extend(bench.say(peer, hello(0)));
+            let nonce = to(peer, &outputs).into_iter().find_map(|message| match message {
+                Message::Ping(nonce) => Some(nonce),
+                _ => None,
+            });
+            bench.pass(ms);
+            if ms != 250 {
+                bench.say(peer, Message::Pong(nonce.unwrap()));
+            }
+            peer
+        })
+        .to_vec();
+    let outputs = bench.ledger(connected(std::slice::from_ref(&block)));
+    let got: Vec<bool> = peers.iter().map(|peer| is_compact(&to(*peer, &outputs)[0])).collect();
+    assert_eq!(got, [false, false, true, true, true, false]);
+    for (peer, _) in peers.iter().zip(got).filter(|(_, got)| !got) {
+        assert_eq!(to(*peer, &outputs)[0], Message::AnnounceBlock(*block.header()));
+        assert!(is_compact(&to(*peer, &bench.say(*peer, ask(&block)))[0]));
+    }
+}
+
+/// Who announces and never delivers costs one second, not two or more, once somebody has the block.
+#[test]
+fn who_is_silent_while_another_has_the_block_is_soon_replaced() {
+    let list = transactions(30);
+    let block = blocks(1, &list).remove(0);
+    let vouch = |bench: &mut Bench, peer| {
+        let header = headers(std::slice::from_ref(&block));
+        bench.say(peer, Message::Headers(header));
+        bench.ledger(accepted(peer, &block))
+    };
+    let (mut bench, peers) = bench(4, &[]);
+    announce(&mut bench, peers[0], &block);
+    for peer in &peers[1..3] {
+        bench.say(*peer, Message::AnnounceBlock(*block.header()));
+        bench.ledger(accepted(*peer, &block));
+    }
+    assert_eq!(to(peers[3], &vouch(&mut bench, peers[3])), []);
+    assert_eq!(to(peers[3], &bench.pass(999)), []);
+    let outputs = bench.pass(1);
+    assert_eq!(to(peers[3], &outputs), [ask(&block)], "before those that only announced it");
+    // It sends the form and then nothing: 2 ms for each missing transaction more.
+    bench.say(peers[3], compact(&block));
+    assert_eq!(to(peers[2], &vouch(&mut bench, peers[2])), []);
+    assert_eq!(to(peers[2], &bench.pass(1_059)), []);
+    assert_eq!(to(peers[2], &bench.pass(1)), [ask(&block)]);
+    // Who was asked itself has all the time there is.
+    assert_eq!(to(peers[1], &vouch(&mut bench, peers[2])), []);
+    assert_eq!(to(peers[1], &bench.pass(1_999)), []);
+}
+
 #[test]
 fn compact_forms_are_given_to_depth_five_and_transactions_to_depth_ten() {
     let list = blocks(15, &transactions(1));

@@ -24,7 +24,7 @@ impl Sync {
         let nothing = Batch { count: 0, vouched: true, news: Vec::new() };
         let batch = source.unjudged.pop_front().unwrap_or(nothing);
         let is_full = batch.count >= MAX_HEADERS;
-        let mut news = News { headers: batch.news, accepted: None };
+        let mut news = News { headers: batch.news, accepted: None, vouched: batch.vouched };
         match verdict {
             HeadersVerdict::Accepted { last, new, .. } => {
                 source.followed = None;
