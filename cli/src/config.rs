@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use age::secrecy::SecretString;
 use chain::params::{self, Network, NetworkError};
@@ -64,7 +65,7 @@ pub enum ConfigError {
 /// The file that `--config` names. Its keys are the flags' names.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub struct File {
     network: Option<String>,
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
@@ -81,6 +82,14 @@ struct File {
     payee: Option<String>,
     stratum: Option<SocketAddr>,
     passphrase_file: Option<PathBuf>,
+}
+
+impl FromStr for File {
+    type Err = toml::de::Error;
+
+    fn from_str(text: &str) -> Result<File, toml::de::Error> {
+        toml::from_str(text)
+    }
 }
 
 /// A node's settings.
@@ -211,7 +220,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
-    toml::from_str(&read(path)?).map_err(|error| ConfigError::Parse {
+    read(path)?.parse().map_err(|error: toml::de::Error| ConfigError::Parse {
         path: path.to_path_buf(),
         message: error.to_string(),
     })
