@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use chain::ledger::PeerId;
 use cli::bans::BanList;
-use net::{AddressBook, Ban, Config, Direction, Input, Message, Millis, NodeId, Protocol};
+use net::{
+    AddressBook, Ban, BookError, Config, Direction, Input, Message, Millis, NodeId, Protocol,
+};
 
 use super::draw::Draw;
 use super::protocol::start;
@@ -14,7 +16,7 @@ use super::world::WORLD;
 
 /// Two books, the peers' protocol and its list of bans.
 pub(super) const TARGET: Target =
-    Target { name: "books", samples, run, memory: Memory { per_byte: 512, fixed: 256 * 1024 } };
+    Target { name: "books", samples, run, memory: Memory { per_byte: 256, fixed: 192 * 1024 } };
 
 /// Time that a node lives with a book: a month, after which addresses are old.
 const LIFE_MS: [u64; 4] = [1_000, 180_000, 3_600_000, 31 * 24 * 3_600_000];
@@ -54,7 +56,8 @@ fn run(input: &[u8]) -> String {
         return bans(&String::from_utf8_lossy(draw.rest()));
     }
     match AddressBook::decode(draw.rest()) {
-        Err(error) => error.to_string().split(',').next().unwrap_or_default().to_string(),
+        Err(BookError::Version(_)) => "another version".to_string(),
+        Err(BookError::Damaged) => "damaged".to_string(),
         Ok(book) => {
             let again = AddressBook::decode(&book.encode()).expect("a book saves what it loads");
             assert_eq!(again, book);

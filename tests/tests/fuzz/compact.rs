@@ -17,7 +17,7 @@ use super::world::WORLD;
 
 /// A protocol, the pool and one block.
 pub(super) const TARGET: Target =
-    Target { name: "compact", samples, run, memory: Memory { per_byte: 1024, fixed: 512 * 1024 } };
+    Target { name: "compact", samples, run, memory: Memory { per_byte: 256, fixed: 192 * 1024 } };
 
 const PEER: PeerId = PeerId(1);
 

@@ -12,7 +12,7 @@ use super::target::{Memory, Target};
 
 /// A parsed document has many small parts, and an error quotes the whole of it.
 pub(super) const TARGET: Target =
-    Target { name: "config", samples, run, memory: Memory { per_byte: 512, fixed: 128 * 1024 } };
+    Target { name: "config", samples, run, memory: Memory { per_byte: 128, fixed: 64 * 1024 } };
 
 const SETTINGS: &str = "network = 'dev'\ndata = '/nowhere'\nlisten = '127.0.0.1:1'\n\
     admin = '[::1]:2'\npeers = ['127.0.0.1:2', 'a:3']\nconnect = []\nseeds = 'seeds.txt'\n\

@@ -17,7 +17,7 @@ use super::target::{Memory, Target};
 
 /// Most of it is an empty ledger.
 pub(super) const TARGET: Target =
-    Target { name: "headers", samples, run, memory: Memory { per_byte: 4096, fixed: 512 * 1024 } };
+    Target { name: "headers", samples, run, memory: Memory { per_byte: 512, fixed: 128 * 1024 } };
 
 const LENGTH: usize = 24;
 /// How far a header may be ahead, and the clock is ahead of genesis.
@@ -82,7 +82,7 @@ fn run(input: &[u8]) -> String {
             Output::HeadersJudged { verdict, .. } => Some(format!("{verdict:?}").to_lowercase()),
             Output::PeerFault { error, .. } => {
                 let words = error.to_string();
-                Some(words.split(' ').take(3).collect::<Vec<_>>().join(" "))
+                Some(words.split(' ').take(2).collect::<Vec<_>>().join(" "))
             }
             _ => None,
         });

@@ -13,7 +13,7 @@ use super::target::{Memory, Target};
 
 /// Values of JSON are many times as large as their text, and so are hashes as bytes of a job.
 pub(super) const TARGET: Target =
-    Target { name: "miners", samples, run, memory: Memory { per_byte: 1024, fixed: 64 * 1024 } };
+    Target { name: "miners", samples, run, memory: Memory { per_byte: 256, fixed: 32 * 1024 } };
 
 /// Answers and shares that one line can cause.
 const MAX_ANSWERS: usize = 24;

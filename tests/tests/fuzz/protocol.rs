@@ -20,7 +20,7 @@ pub(super) const TARGET: Target = Target {
     name: "protocol",
     samples,
     run,
-    memory: Memory { per_byte: 4096, fixed: 4 * 1024 * 1024 },
+    memory: Memory { per_byte: 1024, fixed: 1536 * 1024 },
 };
 
 /// Times that matter: a tick, a retry, a limit.

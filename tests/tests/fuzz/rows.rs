@@ -15,7 +15,7 @@ use super::world::WORLD;
 
 /// Rows, pages of them, and what a block changes.
 pub(super) const TARGET: Target =
-    Target { name: "rows", samples, run, memory: Memory { per_byte: 1024, fixed: 64 * 1024 } };
+    Target { name: "rows", samples, run, memory: Memory { per_byte: 64, fixed: 64 * 1024 } };
 
 /// Rows as bytes: key and value, each after its length.
 struct Rows(BTreeMap<Vec<u8>, Vec<u8>>);
@@ -63,7 +63,7 @@ fn samples() -> Vec<Vec<u8>> {
         let input = chain::ledger::Input::Block { from, block: block.clone() };
         let now = chain::ledger::Time { unix_ms: super::protocol::start().0 };
         ledger.handle(now, input).unwrap();
-        if at % 3 == 2 {
+        if at % 3 == 1 {
             samples.push(lines(ledger.store().state().iter().rev()));
         }
     }

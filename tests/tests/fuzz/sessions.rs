@@ -12,7 +12,7 @@ use super::world::WORLD;
 
 /// Handshake states, one packet's plaintext, and a message.
 pub(super) const TARGET: Target =
-    Target { name: "sessions", samples, run, memory: Memory { per_byte: 200, fixed: 256 * 1024 } };
+    Target { name: "sessions", samples, run, memory: Memory { per_byte: 64, fixed: 128 * 1024 } };
 
 /// Bytes that a handshake sends at most: two of its packets.
 const MAX_HANDSHAKE_OUTPUT: usize = 2 * (2 + 96);
