@@ -6,7 +6,7 @@ use miner::Hash;
 
 use crate::block::CheckedBlock;
 use crate::execute::{BlockContext, ExecuteError, Order, Range, StateMachine};
-use crate::params::{MEDIAN_TIME_SPAN, Network};
+use crate::params::Network;
 use crate::rules::context::{self, ParentFacts};
 use crate::rules::{RuleError, isolation};
 use crate::store::{Archive, MemoryStore, Store, StoreError};
@@ -120,10 +120,8 @@ impl Audit<'_> {
         context::coinbase_value_matches(self.network, block.coinbase(), block.transactions())
             .map_err(rule)?;
         self.execute(&block, height)?;
-        let time = block.header().time;
-        self.parent.times.insert(0, time);
-        self.parent.times.truncate(MEDIAN_TIME_SPAN);
-        (self.parent.height, self.parent.time, self.parent_hash) = (height, time, hash);
+        self.parent.advance(block.header());
+        self.parent_hash = hash;
         Ok(())
     }
 

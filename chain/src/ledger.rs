@@ -5,6 +5,8 @@
 //! [`Output::PeerFault`]; what goes wrong on our side is a [`StoreError`], after which the
 //! ledger must not be used any more.
 
+mod assumed;
+mod headers;
 mod mining;
 mod open;
 mod pool;
@@ -24,18 +26,17 @@ use crate::params::Network;
 use crate::rules::isolation::CheckedHeader;
 use crate::rules::{RuleError, context};
 use crate::store::{Store, StoreError};
-use crate::tree::{Added, HeaderTree, NodeId, work_of};
+use crate::tree::{Added, HeaderTree, NodeId};
 use crate::tx::PublicKey;
 
+pub use assumed::{AssumedBlocks, AssumedValid};
+use headers::Presyncs;
 use mining::Mining;
 pub use open::{OpenError, Progress};
 pub use port::*;
 
 /// Bodies wanted at a time, in blocks above the main chain.
 pub const WANTED_WINDOW: usize = 1024;
-
-/// Headers kept off the best header chain; more are not taken in before a restart.
-const MAX_SIDE_HEADERS: usize = 200_000;
 
 /// Bodies whose sender is remembered, to hold an invalid one against it.
 const MAX_SENDERS: usize = 2 * WANTED_WINDOW;
@@ -58,6 +59,8 @@ pub struct LedgerOptions {
     pub extranonce_start: u64,
     /// Bounds of the pool.
     pub pool: PoolLimits,
+    /// Unpredictable: which headers of low-work chains are remembered follows from it.
+    pub secret: [u8; 32],
 }
 
 /// The stage.
@@ -68,6 +71,7 @@ pub struct Ledger<S> {
     key: Option<SigningKey>,
     store: S,
     tree: HeaderTree,
+    presyncs: Presyncs,
     pool: Mempool,
     /// Transactions of our clients, kept on disk until they are in a block.
     kept: BTreeSet<Hash>,
@@ -103,6 +107,7 @@ impl<S: Store> Ledger<S> {
         match input {
             Input::Headers { from, headers } => self.headers(now, from, &headers)?,
             Input::Announced { from, header } => self.announced(now, from, header)?,
+            Input::PeerGone { peer } => self.peer_gone(peer),
             Input::Block { from, block } => self.block(now, from, block)?,
             Input::Relayed { block } => self.relayed(now, block)?,
             Input::InvalidBlock { from, hash, error } => self.invalid_block(from, &hash, error)?,
@@ -125,9 +130,29 @@ impl<S: Store> Ledger<S> {
     /// When the store fails; the ledger must then be dropped.
     pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
-        self.say_wanted();
+        // Once a commit: the list is long.
+        let wanted = self.changed_wanted();
+        self.outbox.extend(wanted);
         self.say_pool_size();
         self.refresh_job(now)
+    }
+
+    /// The list of missing bodies, if it may have changed, and before it which of them need no look
+    /// at their signatures. It concerns nothing that a commit makes true, so it can be said before
+    /// one; else [`Ledger::commit`] says it.
+    pub fn changed_wanted(&mut self) -> Vec<Output> {
+        if !std::mem::take(&mut self.wanted_changed) {
+            return Vec::new();
+        }
+        let missing = self.tree.missing(WANTED_WINDOW);
+        let assumed = self.assumed_of(&missing).map(Output::Assumed);
+        assumed.into_iter().chain([Output::Wanted(missing)]).collect()
+    }
+
+    /// Whether more blocks are missing than are wanted at a time.
+    pub fn is_far_behind(&self) -> bool {
+        let best = self.tree.point(self.tree.best_header()).height;
+        best.saturating_sub(self.tree.point(self.tree.tip()).height) as usize > WANTED_WINDOW
     }
 
     /// The next thing to say, if any.
@@ -159,49 +184,14 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
+    /// The header tree, for reading.
+    pub fn tree(&self) -> &HeaderTree {
+        &self.tree
+    }
+
     /// The pool, for reading.
     pub fn pool(&self) -> &Mempool {
         &self.pool
-    }
-
-    fn headers(
-        &mut self,
-        now: Time,
-        from: PeerId,
-        headers: &[CheckedHeader],
-    ) -> Result<(), StoreError> {
-        let known = self.tree.len();
-        self.add_headers(now, from, headers);
-        // Also when one was refused: those before it are in the tree.
-        if self.tree.len() > known {
-            if self.attach_loose(headers) {
-                self.activate(None)?;
-            }
-            self.wanted_changed = true;
-            if self.tree.is_tied() {
-                self.look_for_work();
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the header of a block that the peer may not have executed yet. The block alone may
-    /// be known to be invalid; an invalid ancestor the peer must have noticed.
-    fn announced(
-        &mut self,
-        now: Time,
-        from: PeerId,
-        header: CheckedHeader,
-    ) -> Result<(), StoreError> {
-        let own_fault = |id: &NodeId| {
-            let parent = self.tree.parent(*id);
-            self.tree.is_invalid(*id) && parent.is_some_and(|parent| !self.tree.is_invalid(parent))
-        };
-        if self.tree.find(&header.hash()).as_ref().is_some_and(own_fault) {
-            self.judge(from, HeadersVerdict::Invalid);
-            return Ok(());
-        }
-        self.headers(now, from, &[header])
     }
 
     /// Finds bodies of these headers that have been in the log since before the start.
@@ -220,60 +210,11 @@ impl<S: Store> Ledger<S> {
         attached
     }
 
-    /// Whether these headers make a chain with more work than the best known.
-    fn beats_best(&self, headers: &[CheckedHeader]) -> bool {
-        let parent = headers.first().and_then(|first| self.tree.find(&first.header().prev));
-        parent.is_some_and(|parent| {
-            let works = headers.iter().map(|header| work_of(header.header()));
-            let work = works.fold(self.tree.work(parent), |sum, work| sum + work);
-            work > self.tree.work(self.tree.best_header())
-        })
-    }
-
-    fn add_headers(&mut self, now: Time, from: PeerId, headers: &[CheckedHeader]) {
-        let (mut new, mut last) = (0, None);
-        let limited = !self.beats_best(headers);
-        for header in headers {
-            match self.add_header(now, header) {
-                Ok(Some(added)) => {
-                    new += usize::from(matches!(added, Added::New(_)));
-                    last = Some(added.id());
-                }
-                Ok(None) => return self.judge(from, HeadersVerdict::Unconnected),
-                Err(RuleError::TimeTooNew { .. }) => {
-                    return self.judge(from, HeadersVerdict::TooNew);
-                }
-                Err(error) => return self.outbox.push_back(Output::PeerFault { from, error }),
-            }
-            if limited && self.tree.side_headers() > MAX_SIDE_HEADERS {
-                return self.judge(from, HeadersVerdict::TooMany);
-            }
-        }
-        let Some(last) = last else { return };
-        let verdict = HeadersVerdict::Accepted {
-            new,
-            last: self.tree.point(last),
-            work: self.tree.work(last),
-        };
-        self.judge(from, verdict);
-    }
-
-    fn judge(&mut self, from: PeerId, verdict: HeadersVerdict) {
-        self.outbox.push_back(Output::HeadersJudged { from, verdict });
-    }
-
     fn say_pool_size(&mut self) {
         let (count, bytes) = (self.pool.len(), self.pool.bytes());
         if self.said_pool != (count, bytes) {
             self.said_pool = (count, bytes);
             self.outbox.push_back(Output::PoolSize { count, bytes });
-        }
-    }
-
-    /// Says which bodies are missing, if that may have changed. Once a commit: the list is long.
-    fn say_wanted(&mut self) {
-        if std::mem::take(&mut self.wanted_changed) {
-            self.outbox.push_back(Output::Wanted(self.tree.missing(WANTED_WINDOW)));
         }
     }
 
@@ -298,6 +239,7 @@ impl<S: Store> Ledger<S> {
         let facts = self.tree.parent_facts(parent);
         context::check_header(&self.network, header.header(), &facts)?;
         context::time_is_not_too_new(&self.network, header.header(), now.seconds())?;
+        self.network.landmarks.check(facts.height + 1, &header.hash())?;
         Ok(self.tree.add(header.header(), header.hash()))
     }
 
@@ -315,8 +257,7 @@ impl<S: Store> Ledger<S> {
                 self.activate(None)?;
             }
             Ok(None) => self.judge(from, HeadersVerdict::Unconnected),
-            Err(RuleError::TimeTooNew { .. }) => self.judge(from, HeadersVerdict::TooNew),
-            Err(error) => self.outbox.push_back(Output::PeerFault { from, error }),
+            Err(error) => self.refuse(from, error),
         }
         Ok(())
     }

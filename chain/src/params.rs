@@ -1,13 +1,15 @@
 //! Every consensus number, with unit and reason, as data: a [`Network`].
 //!
 //! The genesis hash commits to all of them, so two nodes that differ in one number are on two
-//! networks and notice at the handshake.
+//! networks and notice at the handshake. Beside them a network has what helps a node to find its
+//! chain: seeds and landmarks.
 
 use miner::{CompactTarget, Hash, sha256d};
 use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, Coinbase};
 use crate::header::{Header, VERSION_FIXED};
+use crate::landmarks::Landmarks;
 use crate::tx::PublicKey;
 
 /// Smallest units in one coin.
@@ -119,8 +121,8 @@ pub struct Network {
     pub default_policy: KeyPolicy,
     /// When miners work.
     pub mining: Mining,
-    /// Peers to begin with, `host:port`. The one thing here that two nodes need not agree on:
-    /// the genesis hash does not commit to it.
+    /// Peers to begin with, `host:port`. Two nodes need not agree on them: the genesis hash does
+    /// not commit to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<String>,
     /// The target rule.
@@ -129,6 +131,9 @@ pub struct Network {
     pub subsidy: Subsidy,
     /// Size limits.
     pub limits: Limits,
+    /// What is known of the network's chain. Like the seeds, nothing that nodes must agree on.
+    #[serde(default, skip_serializing_if = "Landmarks::is_empty")]
+    pub landmarks: Landmarks,
 }
 
 /// Limits shared by the built-in networks: 64 KiB values, 256 KiB transactions, 2 MiB blocks.
@@ -198,6 +203,7 @@ impl Network {
             },
             limits: STANDARD_LIMITS,
             seeds: Vec::new(),
+            landmarks: Landmarks::default(), // each release says what is known by then
         }
     }
 
@@ -405,6 +411,10 @@ mod tests {
         let seeded = Network::from_toml(&format!("{seeds}{text}")).unwrap();
         assert_eq!(seeded.genesis_hash(), Network::from_toml(&text).unwrap().genesis_hash());
         assert!(seeded.to_toml().contains(seeds.trim_end()));
+        let known = format!("{text}\n[landmarks]\nminimum_work = \"12\"\n");
+        let known = Network::from_toml(&known).unwrap();
+        assert_eq!(known.genesis_hash(), seeded.genesis_hash(), "they are no parameters");
+        assert_eq!(Network::from_toml(&known.to_toml()).unwrap(), known);
         let unknown = format!("typo = 1\n{text}");
         assert!(matches!(Network::from_toml(&unknown), Err(NetworkError::Parse(_))));
     }

@@ -62,6 +62,16 @@ pub enum RuleError {
         /// The network's limit.
         limit_s: u32,
     },
+    /// Another block than a checkpoint's. No rule of consensus, and never held against a peer.
+    #[error("block {got} at height {height}, the checkpoint there is {expected}")]
+    Checkpoint {
+        /// Where.
+        height: u32,
+        /// The block.
+        got: Hash,
+        /// The checkpoint.
+        expected: Hash,
+    },
     /// A header does not follow the one before it in the same message.
     #[error("headers are not linked: {got} follows {expected}")]
     NotLinked {

@@ -273,6 +273,17 @@ impl HeaderTree {
         *self.best.last().expect("genesis is in it")
     }
 
+    /// The best header chain's node at a height.
+    pub fn best_at(&self, height: u32) -> Option<NodeId> {
+        self.best.get(height as usize).copied()
+    }
+
+    /// All nodes at a height.
+    pub fn at_height(&self, height: u32) -> Vec<NodeId> {
+        let all = (0..self.nodes.len()).map(NodeId);
+        all.filter(|id| self.nodes[id.0].height == height).collect()
+    }
+
     /// A node's parent; `None` for genesis.
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
         self.nodes[id.0].parent
@@ -303,8 +314,8 @@ impl HeaderTree {
     }
 
     /// Blocks of the best header chain whose bodies are missing, lowest first, within a window
-    /// of `window` blocks above where it leaves the main chain; and those of chains with equal
-    /// work, in case somebody withholds the bodies of the best.
+    /// of `window` blocks from the first of them; and those of chains with equal work, in case
+    /// somebody withholds the bodies of the best.
     pub fn missing(&self, window: usize) -> Vec<ChainPoint> {
         let mut fork = self.tip;
         while self.best.get(self.nodes[fork.0].height as usize) != Some(&fork) {
@@ -313,6 +324,7 @@ impl HeaderTree {
         let ahead = &self.best[self.nodes[fork.0].height as usize + 1..];
         let mut wanted: BTreeSet<(u32, NodeId)> = ahead
             .iter()
+            .skip_while(|&&id| self.has_body(id))
             .take(window)
             .filter(|&&id| !self.has_body(id))
             .map(|&id| (self.nodes[id.0].height, id))

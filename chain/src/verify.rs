@@ -1,7 +1,8 @@
 //! The verify stage: bytes from outside become checked transactions and blocks, on all cores.
 //!
 //! Signatures are verified in batches. A transaction that was verified on its own is not
-//! verified again in its block: its id commits to every byte of it, the signature included.
+//! verified again in its block: its id commits to every byte of it, the signature included. Those
+//! of a block that the ledger says is assumed to be valid are not verified either.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use rayon::prelude::*;
 
 use crate::block::{Assembly, CheckedBlock};
 use crate::execute::StateMachine;
+use crate::ledger::AssumedValid;
 use crate::params::Network;
-use crate::rules::isolation::BlockFault;
+use crate::rules::isolation::{BlockFault, OpenBlock};
 use crate::rules::{RuleError, isolation};
 use crate::tx::{CheckedTransaction, Transaction};
 
@@ -24,7 +26,7 @@ use crate::tx::{CheckedTransaction, Transaction};
 const REMEMBERED: usize = 200_000;
 
 /// Signatures in one batch: large enough to gain, small enough to spread over cores.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 
 /// Checks what needs no state. Shared by threads only for reading; remembering needs `&mut`.
 pub struct Verifier {
@@ -89,14 +91,40 @@ impl Verifier {
     /// # Errors
     /// The first broken rule.
     pub fn judge_block(&self, bytes: Vec<u8>) -> Result<CheckedBlock, BlockFault> {
-        isolation::check_block_with(&self.network, bytes, |transactions| {
-            self.check(&transactions).into_iter().collect()
-        })
+        let open = isolation::open_block(&self.network, bytes)?;
+        let checks = self.check(open.transactions());
+        open.close(checks)
     }
 
-    /// Checks blocks, on all cores; results in the same order.
-    pub fn blocks(&self, list: Vec<Vec<u8>>) -> Vec<Result<CheckedBlock, BlockFault>> {
-        list.into_par_iter().map(|bytes| self.judge_block(bytes)).collect()
+    /// Checks blocks, on all cores; results in the same order. Signatures of neighbours share
+    /// batches, so that small blocks gain as well. Those of a block that is assumed to be valid are
+    /// not looked at; whatever else is wrong with it is found.
+    pub fn blocks(
+        &self,
+        list: Vec<(Vec<u8>, Option<AssumedValid>)>,
+    ) -> Vec<Result<CheckedBlock, BlockFault>> {
+        let open_one = |(bytes, assumed): (Vec<u8>, Option<AssumedValid>)| {
+            let block = isolation::open_block(&self.network, bytes)?;
+            let is_assumed = assumed.is_some_and(|assumed| assumed.is_about(&block.hash()));
+            Ok((block, is_assumed))
+        };
+        let open: Vec<Result<(OpenBlock, bool), BlockFault>> =
+            list.into_par_iter().map(open_one).collect();
+        let signed = open.iter().flatten().filter(|(_, is_assumed)| !is_assumed);
+        let transactions: Vec<Arc<Transaction>> =
+            signed.flat_map(|(block, _)| block.transactions()).cloned().collect();
+        let mut checks = self.check(&transactions).into_iter();
+        open.into_iter()
+            .map(|open| {
+                let (block, is_assumed) = open?;
+                let own: Vec<_> = if is_assumed {
+                    self.check_forms(block.transactions())
+                } else {
+                    checks.by_ref().take(block.transactions().len()).collect()
+                };
+                block.close(own)
+            })
+            .collect()
     }
 
     /// Checks a block that was put together here, and says of an invalid one whether its header
@@ -109,6 +137,15 @@ impl Verifier {
         isolation::check_assembly_with(&self.network, assembly, |transactions| {
             self.check(&transactions).into_iter().collect()
         })
+    }
+
+    /// Checks all but the signatures.
+    fn check_forms(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {
+        let check = |item: &Arc<Transaction>| {
+            isolation::check_form(&self.network, &*self.machine, item)
+                .map(|()| CheckedTransaction(Arc::clone(item)))
+        };
+        list.par_iter().map(check).collect()
     }
 
     fn check(&self, list: &[Arc<Transaction>]) -> Vec<Result<CheckedTransaction, RuleError>> {

@@ -158,6 +158,23 @@ pub struct NodeArgs {
         default_missing_value = "127.0.0.1:7402"
     )]
     pub stratum: Option<SocketAddr>,
+    /// Keep no headers of chains with less work than this, in hashes as `graven status` shows it
+    /// [default: the network's]
+    #[arg(long, env = "GRAVEN_MINIMUM_WORK", value_name = "HASHES")]
+    pub minimum_work: Option<String>,
+    /// Refuse chains that have another block at this height (repeatable), besides the network's
+    /// checkpoints
+    #[arg(
+        long = "checkpoint",
+        env = "GRAVEN_CHECKPOINTS",
+        value_name = "HEIGHT:HASH",
+        value_delimiter = ','
+    )]
+    pub checkpoints: Vec<String>,
+    /// Do not look at the signatures in this block and its ancestors, once two weeks of work lie
+    /// on top [default: the network's]
+    #[arg(long, env = "GRAVEN_ASSUME_VALID", value_name = "HASH")]
+    pub assume_valid: Option<String>,
     /// A TOML file with these settings
     #[arg(long, env = "GRAVEN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,

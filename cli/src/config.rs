@@ -1,5 +1,7 @@
 //! A node's settings: flags over environment over file over defaults.
 
+mod known;
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +14,7 @@ use serde::Deserialize;
 
 use crate::args::{self, Global, NodeArgs, PassphraseArgs};
 use crate::folder::{self, FolderError};
+use known::Known;
 
 /// Default port of peers.
 pub const PEERS_PORT: u16 = 7400;
@@ -81,6 +84,10 @@ pub struct File {
     pin: bool,
     payee: Option<String>,
     stratum: Option<SocketAddr>,
+    minimum_work: Option<String>,
+    #[serde(default)]
+    checkpoints: Vec<String>,
+    assume_valid: Option<String>,
     passphrase_file: Option<PathBuf>,
 }
 
@@ -131,7 +138,15 @@ impl NodeConfig {
     pub fn new(global: &Global, args: NodeArgs) -> Result<NodeConfig, ConfigError> {
         let file = args.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let name = global.network.clone().or(file.network);
-        let network = network(name.as_deref())?;
+        let mut network = network(name.as_deref())?;
+        let checkpoints =
+            if args.checkpoints.is_empty() { file.checkpoints } else { args.checkpoints };
+        Known {
+            minimum_work: args.minimum_work.or(file.minimum_work),
+            checkpoints,
+            assume_valid: args.assume_valid.or(file.assume_valid),
+        }
+        .add_to(&mut network)?;
         let data = match global.data.clone().or(file.data) {
             Some(data) => data,
             None => folder::default_path(&network.name)?,
@@ -321,6 +336,34 @@ mod tests {
         let config = with_file("connect = ['127.0.0.1:2', '[::1]:3']", args).unwrap();
         let ports: Vec<u16> = config.peers.iter().map(SocketAddr::port).collect();
         assert!(config.exclusive && ports == [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_operator_knows_better_than_the_network() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, hash) = (temp.path().join("mine.toml"), "ab".repeat(32));
+        let network = Network { name: "mine".to_string(), ..Network::dev() }.to_toml();
+        let text = "[landmarks]\nminimum_work = '7'\ncheckpoints = ['1:HASH']\n";
+        std::fs::write(&path, network + &text.replace("HASH", &hash)).unwrap();
+        let file = format!("network = '{}'\n", path.display());
+        let read = |text: &str, args| with_file(&format!("{file}{text}"), args);
+        let known = |config: NodeConfig| config.network.landmarks;
+        let plain = known(read("", NodeArgs::default()).unwrap());
+        assert_eq!((plain.minimum_work.to_string(), plain.assume_valid), ("7".to_string(), None));
+        let text =
+            format!("minimum_work = '8'\nassume_valid = '{hash}'\ncheckpoints = ['2:{hash}']");
+        let from_file = known(read(&text, NodeArgs::default()).unwrap());
+        assert_eq!(from_file.minimum_work.to_string(), "8");
+        assert_eq!(from_file.assume_valid.map(|hash| hash.to_string()), Some(hash.clone()));
+        let heights: Vec<u32> = from_file.checkpoints().map(|known| known.height).collect();
+        assert_eq!(heights, [1, 2], "the operator's come on top");
+        let minimum_work = Some("9".to_string());
+        let flag = read(&text, NodeArgs { minimum_work, ..NodeArgs::default() }).unwrap();
+        assert_eq!(known(flag).minimum_work.to_string(), "9");
+        let other = format!("1:{}", "cd".repeat(32));
+        let args = NodeArgs { checkpoints: vec![other], ..NodeArgs::default() };
+        let error = read("", args).unwrap_err().to_string();
+        assert!(error.contains("--checkpoint") && error.contains("height 1"), "{error}");
     }
 
     #[test]

@@ -41,13 +41,14 @@ use net::{Identity, Reactor, ReactorConfig, ServiceLimits};
 use crate::admin::{Admin, AdminOptions};
 use crate::bans::BanList;
 use crate::config::NodeConfig;
+use crate::descriptors;
 use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
 pub(crate) use crew::signals;
 use joints::Outward;
-use stage::{LedgerStage, ReaderStage};
+use stage::{LedgerStage, ReaderStage, SyncProgress};
 use verify::VerifyStage;
 
 /// Payloads on their way to be verified. When full, peers are not read.
@@ -122,6 +123,7 @@ pub enum NodeError {
 #[expect(clippy::too_many_lines, reason = "the diagram is read from top to bottom, in one piece")]
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let signals = signals()?;
+    descriptors::allow_many();
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 
@@ -137,6 +139,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         payee: payee.filter(|_| config.threads > 0 || config.stratum.is_some()),
         extranonce_start: u64::from(folder::random_u32()?) << 32,
         pool: PoolLimits::default(),
+        secret: *folder::random()?,
     };
     let ledger = open_ledger(folder.path(), options)?;
     let start = ledger.standing();
@@ -200,6 +203,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         blocks: if config.stratum.is_some() { blocks_out } else { never() },
         search,
         mining: VecDeque::new(),
+        progress: SyncProgress::default(),
         stop: crew.stop_handle(),
     };
     let verify_stage = VerifyStage {

@@ -95,5 +95,6 @@ fn reader_options(network: &Network) -> LedgerOptions {
         payee: None,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        secret: [0; 32], // there are no peers
     }
 }

@@ -11,6 +11,7 @@
 mod address;
 mod ban;
 mod block_relay;
+pub(crate) mod budget;
 mod config;
 mod connections;
 mod dial;
@@ -45,6 +46,7 @@ pub use address::{AddressBook, BookError, MAX_BOOK};
 use ban::Bans;
 pub use ban::{Ban, MAX_BANS, Subnet, SubnetError};
 use block_relay::BlockRelay;
+use budget::Budgets;
 pub use config::{Config, Timing};
 use dial::{Dialler, Ending};
 use discouraged::Discouraged;
@@ -71,6 +73,7 @@ pub struct Protocol {
     bans: Bans,
     dialler: Dialler,
     merits: Merits,
+    budgets: Budgets,
     gossip: Gossip,
     pings: Pings,
     sync: Sync,
@@ -117,6 +120,7 @@ impl Protocol {
             bans: Bans::new(&config.bans),
             dialler: Dialler::new(slots, &config.peers, book.anchors()),
             merits: Merits::default(),
+            budgets: Budgets::default(),
             book,
             gossip: Gossip::default(),
             pings: Pings::default(),
@@ -146,8 +150,14 @@ impl Protocol {
                     self.drop_peer(peer, reason);
                 }
             }
-            Input::Backlogged { peer } => self.serving.set_backlogged(peer, &mut self.out),
-            Input::Drained { peer } => self.serving.drained(peer, &mut self.out),
+            Input::Backlogged { peer } => {
+                self.relay.set_backlogged(peer, true);
+                self.serving.set_backlogged(peer, &mut self.out);
+            }
+            Input::Drained { peer } => {
+                self.relay.set_backlogged(peer, false);
+                self.serving.drained(peer, &mut self.out);
+            }
             Input::Ledger(output) => self.ledger(output),
             Input::Served { peer, served } => self.served(peer, served),
             Input::Rebuilt { peer, block } => self.blocks.checked(peer, block, &mut self.rng),
@@ -214,8 +224,11 @@ impl Protocol {
             return Err(Reason::Protocol("message before hello"));
         }
         self.pings.heard(id, now);
+        self.charge(id, &message);
         match message {
             Message::Hello(_) => {}
+            // What waits for a peer that does not read is as good a sign of life.
+            Message::Ping(_) if !self.serving.reads(id) => {}
             Message::Ping(nonce) => self.out.send(id, Message::Pong(nonce)),
             Message::Pong(nonce) => {
                 self.pings.pong(id, nonce, now);
@@ -224,7 +237,9 @@ impl Protocol {
             Message::GetHeaders { locator } => {
                 self.serving.headers_asked(id, locator, &mut self.out);
             }
-            Message::Headers(headers) => self.sync.headers(id, headers, &mut self.out)?,
+            Message::Headers(headers) => {
+                self.sync.headers(id, headers, self.now, &mut self.out)?;
+            }
             Message::GetBlocks { hashes } => {
                 self.serving.blocks_asked(id, hashes, &mut self.out)?;
             }
@@ -250,11 +265,21 @@ impl Protocol {
         Ok(())
     }
 
+    /// Charges a peer for what it says unasked. Who has spent all is not read for a while.
+    fn charge(&mut self, id: PeerId, message: &Message) {
+        let asked = matches!(message, Message::Headers(_)) && self.sync.is_asked(id);
+        let cost = if asked { 0 } else { budget::cost(message) };
+        if let Some(until) = self.budgets.charge(id, cost, self.now) {
+            self.out.push(Output::Rest { peer: id, until });
+        }
+    }
+
     /// A peer has said hello: every sub-protocol begins.
     fn ready(&mut self, id: PeerId, hello: &Hello) {
         let Some(peer) = self.peers.get(id) else { return };
         let (address, direction, listens_at) = (peer.address, peer.direction, peer.listens_at());
         self.list_peers.changed = true;
+        self.budgets.ready(id, self.now);
         self.pings.ready(id, self.now);
         self.serving.ready(id);
         self.blocks.ready(id);

@@ -7,6 +7,8 @@
 
 mod clients;
 mod connection;
+mod link;
+mod lobby;
 mod peers;
 mod service;
 mod timer;
@@ -76,21 +78,21 @@ pub struct ReactorConfig {
     pub identity: Identity,
     /// For connecting and shaking hands, in milliseconds.
     pub handshake_ms: u64,
-    /// Inbound connections that may be shaking hands at a time.
+    /// Inbound connections that may be shaking hands at a time. For one more the oldest goes.
     pub max_handshakes: usize,
     /// A peer that takes nothing of what waits for it for so long is dropped, in milliseconds.
     pub stall_ms: u64,
 }
 
 impl ReactorConfig {
-    /// The usual settings: ten seconds for a handshake, 64 at a time, a minute of not reading.
+    /// The usual settings: ten seconds for a handshake, 256 at a time, a minute of not reading.
     pub fn new(listen: SocketAddr, genesis: Hash, identity: Identity) -> ReactorConfig {
         ReactorConfig {
             listen,
             genesis,
             identity,
             handshake_ms: 10_000,
-            max_handshakes: 64,
+            max_handshakes: 256,
             stall_ms: 60_000,
         }
     }
@@ -271,11 +273,13 @@ impl<P: Pipeline> Driver<P> {
     /// Reads from peers until they or the pipeline's room are exhausted; returns whether there
     /// is more to read at once.
     fn read_peers(&mut self, now: Millis) -> bool {
+        self.reactor.peers.shake_hands(now);
+        self.pass_notices(now);
         for _ in 0..INPUTS_A_ROUND {
             if !self.unsent.is_empty() {
                 return false;
             }
-            let Some(input) = self.reactor.peers.next(now) else { return false };
+            let Some(input) = self.reactor.peers.next(now) else { break };
             self.tell(now, input);
         }
         self.reactor.peers.has_work()
@@ -308,6 +312,7 @@ impl<P: Pipeline> Driver<P> {
             }
             Output::Disconnect { peer, reason } => peers.disconnect(peer, &reason, now),
             Output::Send { peer, message } => peers.send(peer, &message),
+            Output::Rest { peer, until } => peers.rest(peer, until + self.lag_ms),
             Output::Work(work) => {
                 self.unsent.push_back(work);
                 self.retry_work();

@@ -9,7 +9,7 @@ use chain::execute::Delta;
 use chain::header::{Header, VERSION_FIXED};
 use chain::ledger::{Ledger, LedgerOptions, Time};
 use chain::mempool::PoolLimits;
-use chain::params::{KeyPolicy, MEDIAN_TIME_SPAN, Network, Retarget, Subsidy};
+use chain::params::{KeyPolicy, Network, Retarget, Subsidy};
 use chain::rules::context::{ParentFacts, reward};
 use chain::rules::difficulty::required_bits;
 use chain::rules::isolation::{CheckedHeader, check_headers};
@@ -102,10 +102,8 @@ impl Place {
 
     /// This chain with one more block.
     pub fn after(&self, header: &Header) -> Place {
-        let mut times = self.facts.times.clone();
-        times.insert(0, header.time);
-        times.truncate(MEDIAN_TIME_SPAN);
-        let facts = ParentFacts { height: self.facts.height + 1, time: header.time, times };
+        let mut facts = self.facts.clone();
+        facts.advance(header);
         Place { hash: header.hash(), facts }
     }
 }
@@ -198,6 +196,7 @@ pub fn options(network: &Network) -> LedgerOptions {
         payee: None,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        secret: [9; 32],
     }
 }
 

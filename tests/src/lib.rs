@@ -1,8 +1,12 @@
 //! What the integration tests share: real nodes and miners as processes, chains made by hand,
-//! naive models, and the simulator of the whole system.
+//! naive models, lines and hosts that go wrong, and the simulator of the whole system.
 
 pub mod chains;
+pub mod headers;
 pub mod miner;
 pub mod model;
+pub mod netns;
 pub mod node;
+pub mod proxy;
 pub mod sim;
+pub mod soak;

@@ -47,6 +47,8 @@ pub struct Setup {
     pub log: String,
     /// Further arguments.
     pub more: Vec<String>,
+    /// Words in front of the program, of a program that becomes it: `nice`, `nsenter`.
+    pub wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -64,12 +66,20 @@ impl Setup {
             stratum: false,
             log: "info".to_string(),
             more: Vec::new(),
+            wrapper: Vec::new(),
         }
     }
 
     /// The command line, without the settings of whoever runs the tests.
     pub fn command(&self) -> Command {
-        let mut command = graven(&self.program);
+        let mut command = match self.wrapper.split_first() {
+            None => graven(&self.program),
+            Some((first, words)) => {
+                let mut command = graven(Path::new(first));
+                command.args(words).arg(&self.program);
+                command
+            }
+        };
         command
             .env("GRAVEN_LOG", &self.log)
             .args(["node", "--network", &self.network, "--data"])
@@ -171,6 +181,11 @@ impl Node {
         self.ask("STATUS").expect("a running node has a status")
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it with SIGKILL.
     pub fn kill(mut self) -> Setup {
         self.process.kill().expect("it runs");
@@ -196,6 +211,11 @@ impl Node {
             ended.is_some()
         });
         ended.expect("waited for")
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Whether it still runs.

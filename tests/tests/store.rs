@@ -50,18 +50,21 @@ fn open(folder: &Path, network: &Network) -> Result<Ledger<SqliteStore>, OpenErr
 }
 
 fn give<S: Store>(ledger: &mut Ledger<S>, network: &Network, given: &[Given]) {
-    let from = PeerId(1);
     for (number, given) in (1..).zip(given.iter().cloned()) {
-        let input = match given {
-            Given::Headers(headers) => Input::Headers { from, headers },
-            Given::Block(block) => Input::Block { from, block },
-            Given::Transaction(transaction) => {
-                let source = Source::Client(RequestId(number));
-                Input::Transaction { source, transaction }
-            }
-        };
-        ledger.handle(clock(network, 1000), input).unwrap();
+        ledger.handle(clock(network, 1000), input(given, number)).unwrap();
         while ledger.poll().is_some() {}
+    }
+}
+
+/// As a peer or, by a request of this number, a client would hand it in.
+fn input(given: Given, number: u64) -> Input {
+    let from = PeerId(1);
+    match given {
+        Given::Headers(headers) => Input::Headers { from, headers },
+        Given::Block(block) => Input::Block { from, block },
+        Given::Transaction(transaction) => {
+            Input::Transaction { source: Source::Client(RequestId(number)), transaction }
+        }
     }
 }
 

@@ -46,7 +46,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
     },
     Row {
         names: &["rusqlite"],
-        only_in: &["chain/src/store/sqlite.rs"],
+        only_in: &["chain/src/store/sqlite.rs", "chain/src/store/sqlite/"],
         instead: "say it in the words of chain::store::Store or Archive",
     },
     Row {

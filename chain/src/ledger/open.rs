@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use miner::Hash;
 
+use super::headers::Presyncs;
 use super::mining::Mining;
 use super::{Ledger, LedgerOptions, Output, Time};
+use crate::landmarks::Checkpoint;
 use crate::mempool::Mempool;
 use crate::rules::{RuleError, context};
 use crate::store::{Store, StoreError, StoredBlock};
@@ -29,6 +31,20 @@ pub enum OpenError {
         number: u64,
         /// Which rule.
         error: RuleError,
+    },
+    /// The stored chain is another than that of the checkpoints.
+    #[error(
+        "the stored chain has block {found} at height {height}, the checkpoint there is \
+         {expected}: if the checkpoint is right, this node was on a wrong chain; move blocks.log \
+         and the index out of the data folder and start again"
+    )]
+    OtherChain {
+        /// Where.
+        height: u32,
+        /// In the store.
+        found: Hash,
+        /// The checkpoint.
+        expected: Hash,
     },
 }
 
@@ -62,6 +78,7 @@ impl<S: Store> Ledger<S> {
         let mut ledger = Ledger {
             genesis: genesis.header.hash(),
             tree: HeaderTree::new(&genesis.header),
+            presyncs: Presyncs::new(options.secret),
             network: options.network,
             machine: options.machine,
             key: options.key,
@@ -80,11 +97,13 @@ impl<S: Store> Ledger<S> {
         let detached = ledger.load_tree()?;
         ledger.activate(None)?;
         ledger.index_rest(detached, progress)?;
+        ledger.compare_checkpoints()?;
         ledger.restore_kept()?;
         ledger.outbox.retain(|output| !matches!(output, Output::TipChanged(_)));
         let start = Arc::new(ledger.standing());
         ledger.outbox.push_front(Output::TipChanged(start));
-        ledger.say_wanted();
+        let wanted = ledger.changed_wanted();
+        ledger.outbox.extend(wanted);
         ledger.say_pool_size();
         ledger.refresh_job(now)?;
         Ok(ledger)
@@ -163,6 +182,22 @@ impl<S: Store> Ledger<S> {
         self.store.commit()?;
         let rest = detached.into_values().flatten();
         self.loose = rest.map(|(_, block)| (block.hash, block.invalid)).collect();
+        Ok(())
+    }
+
+    /// Refuses a main chain that contradicts a checkpoint, and gives up side branches that do.
+    fn compare_checkpoints(&mut self) -> Result<(), OpenError> {
+        let landmarks = self.network.landmarks.clone();
+        for Checkpoint { height, hash: expected } in landmarks.checkpoints() {
+            if let Some(found) = self.store.main_hash(height)?.filter(|found| *found != expected) {
+                return Err(OpenError::OtherChain { height, found, expected });
+            }
+            for id in self.tree.at_height(height) {
+                if self.tree.point(id).hash != expected {
+                    self.tree.mark_invalid(id);
+                }
+            }
+        }
         Ok(())
     }
 

@@ -112,8 +112,14 @@ impl<S: Store> Ledger<S> {
         let gone = self.pool.expire(self.next_height());
         self.say_dropped(gone);
         for reverted in moves.reverted.iter().rev() {
+            let may_be_unsigned = self.may_be_unsigned(reverted.height);
             for transaction in reverted.block.transactions() {
-                self.take_back(transaction)?;
+                // Outside of its block nothing vouches for it any more.
+                let is_signed =
+                    || isolation::signature_verifies(&self.genesis, transaction).is_ok();
+                if !may_be_unsigned || is_signed() {
+                    self.take_back(transaction)?;
+                }
             }
         }
         Ok(())

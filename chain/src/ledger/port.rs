@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use miner::{Hash, Solution, Work};
 
+use super::AssumedBlocks;
 use crate::block::CheckedBlock;
 use crate::header::Header;
 use crate::mempool::{DropReason, Refusal};
@@ -76,6 +77,11 @@ pub enum Input {
         from: PeerId,
         /// The block's header.
         header: CheckedHeader,
+    },
+    /// A peer is gone: nothing more comes of it.
+    PeerGone {
+        /// Who.
+        peer: PeerId,
     },
     /// A peer sent a block.
     Block {
@@ -162,6 +168,8 @@ pub enum Output {
     /// Bodies missing on the best header chain, lowest height first, at most
     /// [`crate::ledger::WANTED_WINDOW`]. Replaces the list before.
     Wanted(Vec<ChainPoint>),
+    /// Which of the bodies wanted next need no look at their signatures. Replaces the set before.
+    Assumed(AssumedBlocks),
     /// A peer broke a rule and must be dropped.
     PeerFault {
         /// Who.
@@ -233,6 +241,19 @@ pub enum HeadersVerdict {
     TooNew,
     /// Valid, but we keep no more headers off the best chain; not punished.
     TooMany,
+    /// Their chain has not shown enough work, so they are not kept; not punished.
+    LowWork {
+        /// The last header that was followed of the peer's chain: if there are more after it, ask
+        /// for those. `None` = nothing of it is followed.
+        next: Option<Hash>,
+    },
+    /// Their chain has shown enough work: ask for it once more, to keep it.
+    Again {
+        /// For the headers after this one.
+        after: Hash,
+    },
+    /// One is not the block that a checkpoint names. The peer is of no use, but not punished.
+    OtherChain,
     /// Announced before it was executed, and its block is known to be invalid; not punished.
     Invalid,
 }

@@ -27,6 +27,14 @@ impl ParentFacts {
         times.sort_unstable();
         times[times.len() / 2]
     }
+
+    /// Moves on to a child.
+    pub fn advance(&mut self, child: &Header) {
+        self.height += 1;
+        self.time = child.time;
+        self.times.insert(0, child.time);
+        self.times.truncate(MEDIAN_TIME_SPAN);
+    }
 }
 
 /// Checks a header against its ancestors.

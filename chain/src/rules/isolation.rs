@@ -168,7 +168,10 @@ fn fee_is_enough(network: &Network, transaction: &Transaction) -> Result<(), Rul
 
 /// # Consensus
 /// Ed25519 after ZIP 215, over context string, genesis hash and every other field.
-fn signature_verifies(genesis: &Hash, transaction: &Transaction) -> Result<(), RuleError> {
+pub(crate) fn signature_verifies(
+    genesis: &Hash,
+    transaction: &Transaction,
+) -> Result<(), RuleError> {
     let signature = Signature::from_bytes(&transaction.signature().to_bytes());
     VerificationKey::try_from(transaction.signer.0)
         .and_then(|key| key.verify(&signature, &transaction.signing_message(genesis)))
@@ -191,25 +194,56 @@ impl From<RuleError> for BlockFault {
     }
 }
 
-/// Checks a block alone. Its transactions are checked by `check`, so that the caller can batch
-/// signatures and skip those it has checked before.
+/// A block that passed every rule but those of its transactions, one by one. Many blocks can have
+/// these checked together.
+pub(crate) struct OpenBlock {
+    header: Header,
+    coinbase: Coinbase,
+    transactions: Vec<Arc<Transaction>>,
+    bytes: Vec<u8>,
+}
+
+/// Checks a block alone, but for its transactions.
 ///
 /// # Errors
 /// The first broken rule.
-pub(crate) fn check_block_with(
-    network: &Network,
-    bytes: Vec<u8>,
-    check: impl FnOnce(Vec<Arc<Transaction>>) -> Result<Vec<CheckedTransaction>, RuleError>,
-) -> Result<CheckedBlock, BlockFault> {
+pub(crate) fn open_block(network: &Network, bytes: Vec<u8>) -> Result<OpenBlock, BlockFault> {
     size_is_allowed(network, bytes.len())?;
     let block = Block::decode(&bytes).map_err(RuleError::from)?;
     check_header(network, &block.header)?;
     transaction_is_not_a_merkle_node(block.coinbase.encode().len())?;
     merkle_root_matches(&block.header, &block.txids())?;
     let Block { header, coinbase, transactions } = block;
-    let condemned = Some(header.hash());
-    let transactions = check(transactions).map_err(|error| BlockFault { error, condemned })?;
-    Ok(checked(header, coinbase, transactions, bytes))
+    Ok(OpenBlock { header, coinbase, transactions, bytes })
+}
+
+impl OpenBlock {
+    /// Its hash.
+    pub(crate) fn hash(&self) -> Hash {
+        self.header.hash()
+    }
+
+    /// What is still to be checked.
+    pub(crate) fn transactions(&self) -> &[Arc<Transaction>] {
+        &self.transactions
+    }
+
+    /// Joins it with its checked transactions, in order.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is wrong.
+    pub(crate) fn close(
+        self,
+        transactions: impl IntoIterator<Item = Result<CheckedTransaction, RuleError>>,
+    ) -> Result<CheckedBlock, BlockFault> {
+        let condemned = Some(self.header.hash());
+        let transactions: Vec<CheckedTransaction> = transactions
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(|error| BlockFault { error, condemned })?;
+        debug_assert!(transactions.len() == self.transactions.len(), "one check for each");
+        Ok(checked(self.header, self.coinbase, transactions, self.bytes))
+    }
 }
 
 /// Checks a block that was put together here. Transactions that were checked before are not

@@ -1,9 +1,11 @@
 //! The store on disk: the block log and its SQLite index.
 //!
 //! What the ledger writes between two commits is one SQLite transaction, begun by the first write;
-//! the log is synced before it is committed. `synchronous = NORMAL` is enough: a power cut may
-//! roll the index back by some commits, never corrupt it, and the log brings them back at the next
-//! start.
+//! most of its rows are held back until the commit. The log is synced before it is committed.
+//! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
+//! corrupt it, and the log brings them back at the next start.
+
+mod unwritten;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,7 @@ use crate::block::CheckedBlock;
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::{HEADER_BYTES, Header};
 use crate::params::Network;
+use unwritten::Unwritten;
 
 const SCHEMA: &[&str] = &[include_str!("schema/0001.sql")];
 const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"
@@ -42,6 +45,7 @@ pub struct SqliteStore {
     indexed_end: u64,
     /// Whether a transaction is open.
     is_writing: bool,
+    unwritten: Unwritten,
     /// The record last given out by `next_unindexed`.
     unindexed: Option<Location>,
     genesis: Hash,
@@ -293,15 +297,16 @@ impl SqliteStore {
             pending,
             indexed_end: RecordLog::start(),
             is_writing: false,
+            unwritten: Unwritten::default(),
             unindexed: None,
             genesis,
         };
         if store.archive.meta("genesis")?.is_none() {
             store.write(|index| {
                 put_meta(index, "genesis", &genesis.0)?;
-                put_meta(index, "log_end", &RecordLog::start().to_le_bytes())?;
-                connect_rows(index, genesis_block, 0, genesis_delta)
+                put_meta(index, "log_end", &RecordLog::start().to_le_bytes())
             })?;
+            store.connect(genesis_block, 0, genesis_delta)?;
             store.commit()?;
         }
         store.archive.check_genesis(&genesis)?;
@@ -353,6 +358,12 @@ impl SqliteStore {
         write(&self.archive.connection).map_err(|error| self.archive.error(&error))
     }
 
+    /// Gives SQLite the rows held back.
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        let mut unwritten = std::mem::take(&mut self.unwritten);
+        self.write(|index| unwritten.write(index))
+    }
+
     fn index(&mut self, block: &CheckedBlock, location: Location) -> Result<(), StoreError> {
         self.write(|index| {
             index
@@ -365,8 +376,7 @@ impl SqliteStore {
                     &block.header().encode()[..],
                     location.offset.cast_signed(),
                     location.length,
-                ])?;
-            put_meta(index, "log_end", &location.end().to_le_bytes())
+                ])
         })?;
         self.indexed_end = location.end();
         Ok(())
@@ -375,11 +385,14 @@ impl SqliteStore {
 
 impl View for SqliteStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.archive.get(key)
+        match self.unwritten.row(key) {
+            Some(row) => Ok(row.map(<[u8]>::to_vec)),
+            None => self.archive.get(key),
+        }
     }
 
     fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
-        self.archive.range(range)
+        self.unwritten.range(range, |range| self.archive.range(range))
     }
 }
 
@@ -405,7 +418,10 @@ impl Archive for SqliteStore {
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
-        self.archive.inclusion(txid)
+        match self.unwritten.inclusion(txid) {
+            Some(inclusion) => Ok(inclusion.cloned()),
+            None => self.archive.inclusion(txid),
+        }
     }
 
     fn undo(&self, height: u32) -> Result<Undo, StoreError> {
@@ -462,30 +478,45 @@ impl Store for SqliteStore {
         height: u32,
         delta: &Delta,
     ) -> Result<(), StoreError> {
-        self.write(|index| connect_rows(index, block, height, delta))
+        self.write(|index| insert_chain_row(index, block, height, delta))?;
+        for RowChange { key, after, .. } in &delta.rows {
+            self.unwritten.set_row(key, after.as_deref());
+        }
+        for (position, (transaction, outcome)) in
+            (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
+        {
+            let inclusion = Inclusion { height, position, outcome: outcome.clone() };
+            self.unwritten.set_inclusion(transaction.txid(), Some(inclusion));
+        }
+        if self.unwritten.is_much() {
+            self.write_out()?;
+        }
+        Ok(())
     }
 
     fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let tip = self.archive.tip()?;
         assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
         let undo = self.archive.undo(tip.height)?;
+        for (key, before) in &undo {
+            self.unwritten.set_row(key, before.as_deref());
+        }
+        for transaction in block.transactions() {
+            self.unwritten.set_inclusion(transaction.txid(), None);
+        }
         self.write(|index| {
-            for (key, before) in &undo {
-                write_row(index, key, before.as_deref())?;
-            }
-            let mut remove = index.prepare_cached("DELETE FROM tx WHERE txid = ?1")?;
-            for transaction in block.transactions() {
-                remove.execute([&transaction.txid().0[..]])?;
-            }
-            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([tip.height])?;
-            Ok(())
-        })
+            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([tip.height])
+        })?;
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
         // The index must never know of a block that a power cut could take away.
         self.archive.log.sync()?;
         if self.is_writing {
+            self.write_out()?;
+            let log_end = self.indexed_end.to_le_bytes();
+            self.write(|index| put_meta(index, "log_end", &log_end))?;
             self.archive.run("COMMIT")?;
             self.is_writing = false;
         }
@@ -530,6 +561,7 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
              PRAGMA cache_size = -65536;
              PRAGMA temp_store = MEMORY;
              PRAGMA mmap_size = 0;
+             PRAGMA wal_autocheckpoint = 8192;
              PRAGMA trusted_schema = OFF;
              PRAGMA cell_size_check = ON;",
         )?;
@@ -551,43 +583,18 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn connect_rows(
+fn insert_chain_row(
     index: &Connection,
     block: &CheckedBlock,
     height: u32,
     delta: &Delta,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<usize> {
     let undo: Vec<(&[u8], Option<&[u8]>)> =
         delta.rows.iter().map(|row| (&row.key[..], row.before.as_deref())).collect();
     let undo = postcard::to_stdvec(&undo).expect("encoding to memory cannot fail");
     index
         .prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![height, &block.hash().0[..], &block.header().encode()[..], undo])?;
-    for RowChange { key, after, .. } in &delta.rows {
-        write_row(index, key, after.as_deref())?;
-    }
-    let mut insert = index.prepare_cached(
-        "INSERT INTO tx (txid, height, position, outcome) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    for (position, (transaction, outcome)) in
-        (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
-    {
-        insert.execute(params![&transaction.txid().0[..], height, position, outcome])?;
-    }
-    Ok(())
-}
-
-fn write_row(index: &Connection, key: &[u8], value: Option<&[u8]>) -> rusqlite::Result<()> {
-    match value {
-        Some(value) => index
-            .prepare_cached(
-                "INSERT INTO state (key, value) VALUES (?1, ?2)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            )?
-            .execute(params![key, value]),
-        None => index.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key]),
-    }
-    .map(|_| ())
+        .execute(params![height, &block.hash().0[..], &block.header().encode()[..], undo])
 }
 
 fn put_meta(index: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {

@@ -148,3 +148,24 @@ fn a_tie_is_noticed_by_headers_alone_and_ends_with_the_next_block() {
     grow(&mut tree, &first[1], 300, 1);
     assert!(!tree.is_tied());
 }
+
+#[test]
+fn a_branch_longer_than_the_window_is_wanted_to_its_end() {
+    let mut tree = HeaderTree::new(&genesis());
+    let main = grow(&mut tree, &genesis(), 0, 8);
+    store(&mut tree, &main);
+    follow(&mut tree);
+    let branch = grow(&mut tree, &genesis(), 100, 9);
+    let hashes = |headers: &[Header]| headers.iter().map(Header::hash).collect::<Vec<Hash>>();
+    let wanted =
+        |tree: &HeaderTree| tree.missing(3).iter().map(|point| point.hash).collect::<Vec<Hash>>();
+    // None of these makes a better tip before the last has come.
+    for window in branch.chunks(3) {
+        assert_eq!(wanted(&tree), hashes(window));
+        store(&mut tree, &window[1..]);
+        assert_eq!(wanted(&tree), hashes(&window[..1]), "the window begins where one is missing");
+        store(&mut tree, &window[..1]);
+    }
+    assert!(follow(&mut tree));
+    assert_eq!(tip(&tree), branch[8].hash());
+}

@@ -22,7 +22,7 @@ impl Admin {
         match output {
             ledger::Output::Answer { request, answer } => self.ledger_answered(request, answer),
             ledger::Output::TipChanged(change) => {
-                self.status.tip_changed(&change);
+                self.status.tip_changed(self.now, &change);
                 for height in self.lives.tip_changed(&change) {
                     self.want_height(height).ok(); // a busy ledger makes blocks anyway
                 }

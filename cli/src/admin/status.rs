@@ -8,6 +8,8 @@ use chain::store::ChainPoint;
 use net::{Direction, Millis, PeerInfo, PeerState};
 use serde_json::{Value, json};
 
+use crate::pace::Pace;
+
 /// Least time over which a hash rate is measured, in milliseconds.
 const RATE_SPAN_MS: u64 = 500;
 
@@ -17,6 +19,7 @@ pub(super) struct Status {
     header: Header,
     work: Work,
     best_header: ChainPoint,
+    pace: Pace,
     pool_count: usize,
     pool_bytes: usize,
     /// When hashes were last counted, and how many there were; first at the start.
@@ -31,6 +34,7 @@ impl Status {
             header: start.header,
             work: start.work,
             best_header: start.best_header,
+            pace: Pace::default(),
             pool_count: 0,
             pool_bytes: 0,
             counted: (Millis(0), 0),
@@ -45,7 +49,8 @@ impl Status {
         }
     }
 
-    pub(super) fn tip_changed(&mut self, change: &TipChange) {
+    pub(super) fn tip_changed(&mut self, now: Millis, change: &TipChange) {
+        self.pace.note(now.0, change.tip.height);
         (self.tip, self.header) = (change.tip, change.header);
         (self.work, self.best_header) = (change.work, change.best_header);
     }
@@ -72,7 +77,7 @@ impl Status {
         let target_height = self.best_header.height.max(highest);
         let synced = self.tip.height >= target_height;
         let threads = search.map_or(0, |search| search.hashes().len());
-        json!({
+        let mut shown = json!({
             "network": network.name,
             "genesis": network.genesis_hash().to_string(),
             "height": self.tip.height,
@@ -94,7 +99,15 @@ impl Status {
             "mining_threads": threads,
             "hash_rate": search.map_or(0.0, |search| self.rate(now, search)),
             "version": env!("CARGO_PKG_VERSION"),
-        })
+        });
+        if !synced {
+            shown["syncing"] = json!({
+                "to": target_height,
+                "blocks_per_second": self.pace.per_second(),
+                "left_s": self.pace.seconds_to(target_height),
+            });
+        }
+        shown
     }
 
     /// Hashes a second since the last time somebody asked.

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chain::block::CheckedBlock;
 use chain::header::Header;
 use chain::ledger::{Input, Ledger, LedgerOptions, Mined, Output, PeerId, Source, Time};
 use chain::mempool::PoolLimits;
@@ -31,11 +30,8 @@ const WRITERS: u64 = 64;
 /// Between two blocks of the chain, in seconds.
 const INTERVAL_S: u64 = 2;
 
-/// Blocks with which the limits are measured.
-const SAMPLE_BLOCKS: u32 = 5_000;
-
-/// Blocks of a sample that share a commit, as they do in a node that catches up.
-const BLOCKS_A_COMMIT: usize = 64;
+/// Blocks that share a commit while the limits are measured, as they do in a node that catches up.
+const BLOCKS_A_COMMIT: u32 = 2000;
 
 /// Between two looks at the new node.
 const POLL: Duration = Duration::from_millis(50);
@@ -106,9 +102,9 @@ pub fn sync(
     std::fs::create_dir(&one)?;
     std::fs::create_dir(&other)?;
     grow(&one, &network, args, &mut |share| progress("making a chain", share))?;
-    let sample = sample(&one, &network)?;
-    progress("measuring the limits", 0.0);
-    let limits = limits(temp.path(), &network, &sample)?;
+    let limits = limits(&one, temp.path(), &network, args, &mut |share| {
+        progress("measuring the limits", share);
+    })?;
     for entry in std::fs::read_dir(&one)? {
         let entry = entry?;
         std::fs::copy(entry.path(), other.join(entry.file_name()))?;
@@ -161,6 +157,7 @@ fn open(
         payee,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        secret: [0; 32],
     };
     Ok(crate::node::open_ledger(folder, options)?)
 }
@@ -248,47 +245,47 @@ fn solve(template: &Template) -> Solution {
     (0..).find(is_met).map(solution).expect("every second nonce is good")
 }
 
-/// The first blocks of the chain.
-fn sample(folder: &Path, network: &Network) -> Result<Vec<Vec<u8>>, BenchError> {
-    let archive = SqliteArchive::open(folder, network)?;
-    let mut blocks = Vec::new();
-    for height in 1..=SAMPLE_BLOCKS {
-        let Some(hash) = archive.main_hash(height)? else { break };
-        blocks.extend(archive.block_bytes(&hash)?);
-    }
-    Ok(blocks)
-}
-
-/// How many blocks a second could be verified, hashed, and taken in by a ledger.
-fn limits(temp: &Path, network: &Network, blocks: &[Vec<u8>]) -> Result<[f64; 3], BenchError> {
-    let per_second = |started: Instant| blocks.len() as f64 / started.elapsed().as_secs_f64();
+/// How many blocks a second of the chain in `source` could be verified, hashed, and taken in by a
+/// ledger.
+fn limits(
+    source: &Path,
+    temp: &Path,
+    network: &Network,
+    args: &SyncArgs,
+    progress: &mut dyn FnMut(f64),
+) -> Result<[f64; 3], BenchError> {
+    let archive = SqliteArchive::open(source, network)?;
     let verifier = Verifier::new(network.clone(), Arc::new(KeyValue), [0; 32]);
-    let started = now();
-    let checked = verifier.blocks(blocks.to_vec());
-    let verify = per_second(started);
-    let started = now();
-    let hashed = blocks.iter().map(|block| sha256d(block)).max();
-    let hash = per_second(started);
-    assert!(hashed.is_some(), "the sample has blocks");
     let folder = temp.join("limit");
     std::fs::create_dir(&folder)?;
     let mut ledger = open(&folder, network, None)?;
-    let mut checked = checked.into_iter().map(|block| block.expect("our own block is valid"));
-    let started = now();
     let end = time_of(network, u32::MAX / 4);
-    loop {
-        let some: Vec<CheckedBlock> = checked.by_ref().take(BLOCKS_A_COMMIT).collect();
-        if some.is_empty() {
-            break;
+    let mut spent = [Duration::ZERO; 3];
+    for first in (1..=args.blocks).step_by(BLOCKS_A_COMMIT as usize) {
+        let mut blocks = Vec::new();
+        for height in first..=args.blocks.min(first + BLOCKS_A_COMMIT - 1) {
+            let hash = archive.main_hash(height)?.expect("the chain has so many blocks");
+            blocks.push(archive.block_bytes(&hash)?.expect("blocks of the chain are stored"));
         }
-        for block in some {
+        let started = now();
+        let hashed = blocks.iter().map(|block| sha256d(block)).max();
+        spent[1] += started.elapsed();
+        assert!(hashed.is_some(), "there is a block");
+        let started = now();
+        let blocks = blocks.into_iter().map(|block| (block, None)).collect();
+        let checked = verifier.blocks(blocks);
+        spent[0] += started.elapsed();
+        let started = now();
+        for block in checked {
+            let block = block.expect("our own block is valid");
             ledger.take(end, Input::Block { from: PeerId(0), block })?;
         }
         ledger.commit(end)?;
         while ledger.poll().is_some() {}
+        spent[2] += started.elapsed();
+        progress(f64::from(first) / f64::from(args.blocks));
     }
-    let ledger = per_second(started);
-    Ok([verify, hash, ledger])
+    Ok(spent.map(|spent| f64::from(args.blocks) / spent.as_secs_f64()))
 }
 
 fn wait_for(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chain::Hash;
-use chain::ledger::{Input, Ledger, Mined, Output, PeerId, Time};
+use chain::ledger::{Input, Ledger, Mined, Output, PeerId, Time, TipChange, WANTED_WINDOW};
 use chain::params::Network;
 use chain::store::{Archive, SqliteArchive, SqliteStore};
 use chain::template::Template;
@@ -18,11 +18,19 @@ use super::crew::StopHandle;
 use super::joints::Outward;
 use super::{LEDGER_NAP, NodeError, time_from};
 use crate::admin::{Event, ReadJob};
+use crate::pace::Pace;
 use crate::reads;
 
 /// Inputs that come so soon after one another share a commit, in milliseconds: what a sync of the
 /// log may take. Nobody is told anything before it.
 const COMMIT_MS: u64 = 10;
+
+/// The same while thousands of blocks are missing, in milliseconds: rows that change with every
+/// block are then written once for thousands of them.
+const CATCHING_UP_COMMIT_MS: u64 = 250;
+
+/// Between two lines of the log about catching up, in milliseconds.
+const PROGRESS_MS: u64 = 5_000;
 
 /// Templates whose solution can still be on its way when the miners have newer ones.
 const RECENT_TEMPLATES: usize = 2;
@@ -43,6 +51,7 @@ pub(super) struct LedgerStage {
     pub(super) search: Option<Arc<Search>>,
     /// What the miners were given last, newest at the end.
     pub(super) mining: VecDeque<Arc<Template>>,
+    pub(super) progress: SyncProgress,
     pub(super) stop: StopHandle,
 }
 
@@ -55,7 +64,7 @@ impl LedgerStage {
             && !self.stop.is_stopping()
         {
             self.ledger.take(now(), input)?;
-            self.take_more()?;
+            self.take_more(out)?;
             self.ledger.commit(now())?;
             self.speak(out);
             if self.search.as_ref().is_some_and(|search| !search.is_alive()) {
@@ -68,17 +77,37 @@ impl LedgerStage {
         Ok(self.ledger.flush()?)
     }
 
-    /// Takes what is there already: one commit is enough for all of it.
-    fn take_more(&mut self) -> Result<(), NodeError> {
-        let until = now().plus_ms(COMMIT_MS);
-        while now() < until {
+    /// Takes what is there already: one commit is enough for all of it. Who is far behind also
+    /// waits for more, and says what is missing meanwhile.
+    fn take_more(&mut self, out: &Outward) -> Result<(), NodeError> {
+        let start = now();
+        let mut say_wanted_at = start.plus_ms(COMMIT_MS);
+        loop {
+            let is_far_behind = self.ledger.is_far_behind();
+            let time = now();
+            if is_far_behind && time >= say_wanted_at {
+                for wanted in self.ledger.changed_wanted() {
+                    out.ledger_said(wanted);
+                }
+                say_wanted_at = time.plus_ms(COMMIT_MS);
+            }
+            let (ms, wait) = if is_far_behind {
+                (CATCHING_UP_COMMIT_MS, Duration::from_millis(COMMIT_MS))
+            } else {
+                (COMMIT_MS, Duration::ZERO)
+            };
+            if time >= start.plus_ms(ms) || self.stop.is_stopping() {
+                return Ok(());
+            }
             // Blocks of our own first: they are worth nothing when somebody else has one.
             let solution = self.solutions.try_recv().ok().map(|solution| self.mined(solution));
             let block = solution.or_else(|| self.blocks.try_recv().ok().map(Input::Mined));
-            let Some(input) = block.or_else(|| self.inputs.try_recv().ok()) else { break };
-            self.ledger.take(now(), input)?;
+            match block.or_else(|| self.inputs.recv_timeout(wait).ok()) {
+                Some(input) => self.ledger.take(now(), input)?,
+                None if is_far_behind => {}
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// The next input, or a tick; `None` when the queue is closed.
@@ -124,7 +153,7 @@ impl LedgerStage {
                     out.stratum(template);
                 }
                 Output::TipChanged(change) => {
-                    log_tip(&change);
+                    self.progress.log(now(), &change);
                     out.ledger_said(Output::TipChanged(change));
                 }
                 output => out.ledger_said(output),
@@ -133,14 +162,33 @@ impl LedgerStage {
     }
 }
 
-fn log_tip(change: &chain::ledger::TipChange) {
-    let (height, hash) = (change.tip.height, change.tip.hash);
-    if !change.reverted.is_empty() {
-        tracing::warn!(target: "chain", reverted = change.reverted.len(),
-            connected = change.connected.len(), height, %hash, "reorganised");
-    } else if let Some(last) = change.connected.last() {
-        let transactions = last.block.transactions().len();
-        tracing::info!(target: "chain", height, %hash, transactions, "new tip");
+/// Logs what becomes of the tip.
+#[derive(Default)]
+pub(super) struct SyncProgress {
+    pace: Pace,
+    /// When a node that is far behind logs again.
+    due_ms: u64,
+}
+
+impl SyncProgress {
+    fn log(&mut self, now: Time, change: &TipChange) {
+        let (height, hash) = (change.tip.height, change.tip.hash);
+        self.pace.note(now.unix_ms, height);
+        let best = change.best_header.height;
+        if !change.reverted.is_empty() {
+            tracing::warn!(target: "chain", reverted = change.reverted.len(),
+                connected = change.connected.len(), height, %hash, "reorganised");
+        } else if best.saturating_sub(height) as usize > WANTED_WINDOW {
+            if now.unix_ms >= self.due_ms {
+                self.due_ms = now.unix_ms + PROGRESS_MS;
+                tracing::info!(target: "chain", height, of = best,
+                    blocks_per_second = self.pace.per_second().map(f64::round),
+                    left_s = self.pace.seconds_to(best), "catching up");
+            }
+        } else if let Some(last) = change.connected.last() {
+            let transactions = last.block.transactions().len();
+            tracing::info!(target: "chain", height, %hash, transactions, "new tip");
+        }
     }
 }
 

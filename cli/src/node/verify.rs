@@ -1,7 +1,7 @@
 //! The verify stage: what needs no history is checked here, on all cores.
 
 use chain::block::Assembly;
-use chain::ledger::{Input, PeerId, RequestId, Source};
+use chain::ledger::{AssumedValid, Input, PeerId, RequestId, Source};
 use chain::params::Network;
 use chain::rules::RuleError;
 use chain::rules::isolation::{self, BlockFault};
@@ -55,7 +55,7 @@ struct Batch {
     origins: Vec<Origin>,
     loose: Vec<Vec<u8>>,
     senders: Vec<PeerId>,
-    blocks: Vec<Vec<u8>>,
+    blocks: Vec<(Vec<u8>, Option<AssumedValid>)>,
 }
 
 /// Decodes, checks isolation rules and signatures.
@@ -86,10 +86,10 @@ impl VerifyStage {
                         batch.origins.push(Origin::Client(request));
                         batch.loose.push(bytes);
                     }
-                    VerifyTask::Peer(Work::Block { from, bytes }) => {
+                    VerifyTask::Peer(Work::Block { from, bytes, assumed }) => {
                         self.transactions(&mut batch, out);
                         batch.senders.push(from);
-                        batch.blocks.push(bytes);
+                        batch.blocks.push((bytes, assumed));
                     }
                     VerifyTask::Peer(work) => {
                         self.transactions(&mut batch, out);
@@ -164,6 +164,7 @@ impl VerifyStage {
                 }
             }
             Work::Rebuilt { from, assembly } => self.rebuilt(from, *assembly, out),
+            Work::Gone { peer } => self.to_ledger(Input::PeerGone { peer }),
             Work::Transactions { .. }
             | Work::Block { .. }
             | Work::ServeHeaders { .. }

@@ -63,7 +63,21 @@ pub(super) fn status(value: &Value) -> String {
             shown[format!("stratum_{name}")] = field;
         }
     }
+    if let Some(syncing) = shown.as_object_mut().and_then(|fields| fields.remove("syncing")) {
+        shown["syncing"] = sync_progress(&value["height"], &syncing).into();
+    }
     fields(&shown)
+}
+
+/// How far a node that catches up has come, and when it will be there.
+fn sync_progress(height: &Value, syncing: &Value) -> String {
+    let done = height.as_f64().unwrap_or_default() / syncing["to"].as_f64().unwrap_or(1.0);
+    let rate = syncing["blocks_per_second"].as_f64();
+    let left = syncing["left_s"].as_u64();
+    let pace = rate.zip(left).map_or_else(String::new, |(rate, left)| {
+        format!(", {rate:.0} blocks/s, about {left} s left")
+    });
+    format!("{:.1} % of {} blocks{pace}", done * 100.0, syncing["to"])
 }
 
 /// The versions of a key, one a line.

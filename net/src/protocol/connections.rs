@@ -13,7 +13,7 @@ use super::{
 impl Protocol {
     /// Whether a connection from this address is worth a handshake.
     pub fn may_knock(&self, ip: IpAddr, now: Millis) -> bool {
-        !self.bans.contains(ip, now) && !self.is_stranger(ip)
+        !self.bans.contains(ip, now) && !self.is_stranger(ip) && !self.discouraged.contains(ip, now)
     }
 
     fn is_stranger(&self, ip: IpAddr) -> bool {
@@ -127,6 +127,7 @@ impl Protocol {
         self.list_peers.changed = true;
         self.pings.removed(id);
         self.merits.removed(id);
+        self.budgets.removed(id);
         self.serving.removed(id);
         self.gossip.removed(id);
         self.relay.removed(id);

@@ -130,8 +130,10 @@ pub(super) fn to(peer: PeerId, outputs: &[Output]) -> Vec<Message> {
     sent.collect()
 }
 
+/// The work handed on, but for the word that a peer is gone.
 pub(super) fn works(outputs: &[Output]) -> Vec<Work> {
     let works = outputs.iter().filter_map(|output| match output {
+        Output::Work(Work::Gone { .. }) => None,
         Output::Work(work) => Some(work.clone()),
         _ => None,
     });

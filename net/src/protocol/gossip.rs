@@ -13,16 +13,15 @@ use rand::seq::IteratorRandom;
 
 use super::address::AddressBook;
 use super::ban::Bans;
+use super::budget::{Budget, Rate};
 use super::group::is_plausible;
 use super::outbox::Outbox;
 use super::port::{Direction, Millis};
 use crate::wire::message::MAX_ADDRESSES;
 use crate::wire::{KnownAddress, Message};
 
-/// Addresses a peer may tell at once.
-const BUCKET: u64 = MAX_ADDRESSES as u64;
-/// Milliseconds in which it may tell one more.
-const REFILL_MS: u64 = 10_000;
+/// Addresses a peer may tell: so many at once, and one more every ten seconds.
+const ADDRESSES: Rate = Rate::one_in(MAX_ADDRESSES as u64, 10_000);
 /// Longer messages are answers and not relayed.
 pub(crate) const MAX_RELAYED: usize = 10;
 /// Peers a fresh address is relayed to.
@@ -34,8 +33,7 @@ const ANSWER_PERCENT: usize = 23;
 struct Talker {
     ip: IpAddr,
     answered: bool,
-    tokens: u64,
-    filled_at: Millis,
+    budget: Budget,
 }
 
 /// What every peer that has said hello told and was told.
@@ -53,7 +51,8 @@ impl Gossip {
         now: Millis,
         out: &mut Outbox,
     ) {
-        let talker = Talker { ip: address.ip(), answered: false, tokens: BUCKET, filled_at: now };
+        let budget = Budget::new(ADDRESSES, MAX_ADDRESSES as u64, now);
+        let talker = Talker { ip: address.ip(), answered: false, budget };
         self.talkers.insert(peer, talker);
         if direction == Direction::Outbound {
             out.send(peer, Message::GetAddresses);
@@ -96,11 +95,9 @@ impl Gossip {
         let Some(talker) = self.talkers.get_mut(&peer) else {
             return Vec::new();
         };
-        let refill = (now - talker.filled_at) / REFILL_MS;
-        talker.tokens = (talker.tokens + refill).min(BUCKET);
-        talker.filled_at = talker.filled_at + refill * REFILL_MS;
-        let heard = list.len().min(usize::try_from(talker.tokens).unwrap_or(usize::MAX));
-        talker.tokens -= heard as u64;
+        let most = usize::try_from(talker.budget.available(now)).unwrap_or(usize::MAX);
+        let heard = list.len().min(most);
+        talker.budget.spend(heard as u64, now);
         let mut fresh = list[..heard].to_vec();
         fresh.retain(|known| {
             let address = known.socket();

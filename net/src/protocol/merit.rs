@@ -45,7 +45,7 @@ impl Merits {
     /// Notes work for the stages behind: a block in it is one nobody brought before.
     pub(crate) fn handed(&mut self, work: &Work) {
         let (from, hash) = match work {
-            Work::Block { from, bytes } => {
+            Work::Block { from, bytes, .. } => {
                 let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else { return };
                 (from, Header::decode(head).hash())
             }
@@ -84,7 +84,8 @@ mod tests {
 
     fn block(number: u32) -> (Work, Hash) {
         let header = Header { nonce: number, ..Header::decode(&[0; 80]) };
-        let work = Work::Block { from: PeerId(1), bytes: header.encode().to_vec() };
+        let bytes = header.encode().to_vec();
+        let work = Work::Block { from: PeerId(1), bytes, assumed: None };
         (work, header.hash())
     }
 

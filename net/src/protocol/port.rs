@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chain::Hash;
 use chain::block::{Assembly, CheckedBlock};
 use chain::header::Header;
-use chain::ledger::PeerId;
+use chain::ledger::{AssumedValid, PeerId};
 
 use super::ban::Ban;
 use super::group::Group;
@@ -160,6 +160,14 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// Read nothing from a peer before this time: it has asked too much of us. What was read
+    /// already may still be told.
+    Rest {
+        /// From whom.
+        peer: PeerId,
+        /// By the protocol's time.
+        until: Millis,
+    },
     /// For the stages behind the reactor.
     Work(Work),
     /// The address book has changed: save these bytes. At most once a minute.
@@ -199,6 +207,13 @@ pub enum Work {
         from: PeerId,
         /// Its bytes, at least a header.
         bytes: Vec<u8>,
+        /// What the ledger says of its signatures.
+        assumed: Option<AssumedValid>,
+    },
+    /// A peer is gone, for the ledger: after all else of it.
+    Gone {
+        /// Who.
+        peer: PeerId,
     },
     /// Transactions to verify.
     Transactions {
@@ -285,6 +300,9 @@ pub enum Reason {
     /// The peer does not take what is sent to it.
     #[error("does not read what is sent")]
     NotReading,
+    /// All peers together held too much memory, and this one had held some for the longest time.
+    #[error("held too much memory for too long")]
+    Hoarding,
     /// No hello in time.
     #[error("no hello in time")]
     HelloTimeout,
@@ -294,6 +312,9 @@ pub enum Reason {
     /// It does not deliver headers or blocks that it said it has.
     #[error("does not deliver what it has")]
     Stalled,
+    /// Its chain is not that of our checkpoints.
+    #[error("its chain is not that of the checkpoints")]
+    OtherChain,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Myself,
@@ -331,12 +352,10 @@ pub enum Reason {
 
 impl Reason {
     /// Whether the peer provably broke a rule, so that its address is avoided for a while.
-    /// A failed handshake is none: it may be an honest node of another network.
+    /// A failed handshake is none: it may be an honest node of another network. Nor is a packet
+    /// that does not decrypt: whoever is on the line between can garble it.
     pub fn is_violation(&self) -> bool {
-        match self {
-            Reason::Protocol(_) | Reason::Chain(_) => true,
-            Reason::Wire(error) => !matches!(error, WireError::Handshake(_)),
-            _ => false,
-        }
+        let frame = matches!(self, Reason::Wire(WireError::Frame(_)));
+        frame || matches!(self, Reason::Protocol(_) | Reason::Chain(_))
     }
 }

@@ -6,7 +6,7 @@
 
 mod fetch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use chain::ledger::{PeerId, TipChange};
 use chain::tx::CheckedTransaction;
@@ -23,7 +23,7 @@ use crate::wire::message::MAX_TXIDS;
 use fetch::Fetches;
 
 /// Ids remembered as known to a peer.
-const MAX_KNOWN: usize = 10_000;
+const MAX_KNOWN: usize = 5_000;
 /// An announcement waits at most so many times the mean: the delays have a long tail.
 const MAX_MEANS: f64 = 4.0;
 /// Ids remembered as not worth fetching: refused by our pool, or in a block.
@@ -34,9 +34,12 @@ struct Listener {
     direction: Direction,
     /// Announced by the peer or to it.
     known: RecentSet<Hash>,
-    /// To be announced, oldest first.
-    pending: VecDeque<Hash>,
+    /// The first of the pool's entries that it was perhaps not told of. What entered later needs
+    /// no memory for each peer.
+    next_entry: u64,
     announce_at: Option<Millis>,
+    /// It does not read what it is sent: announcements wait.
+    backlogged: bool,
 }
 
 /// The relay of transactions.
@@ -81,16 +84,24 @@ impl Relay {
         let listener = Listener {
             direction,
             known: RecentSet::new(MAX_KNOWN),
-            pending: self.order.values().copied().collect(),
+            next_entry: 0,
             announce_at: (!self.order.is_empty()).then_some(now),
+            backlogged: false,
         };
         self.listeners.insert(peer, listener);
-        self.fetches.ready(peer);
+        self.fetches.ready(peer, now);
     }
 
     pub(crate) fn removed(&mut self, peer: PeerId) {
         self.listeners.remove(&peer);
         self.fetches.removed(peer);
+    }
+
+    /// Says whether a peer takes what it is sent.
+    pub(crate) fn set_backlogged(&mut self, peer: PeerId, backlogged: bool) {
+        if let Some(listener) = self.listeners.get_mut(&peer) {
+            listener.backlogged = backlogged;
+        }
     }
 
     /// A transaction is in the pool now: to be announced soon, after times drawn from an
@@ -115,7 +126,6 @@ impl Relay {
             if listener.known.contains(&txid) {
                 continue;
             }
-            listener.pending.push_back(txid);
             if listener.announce_at.is_none() {
                 listener.announce_at = Some(match listener.direction {
                     Direction::Outbound => now + delay_ms(timing.announce_outbound_ms, rng),
@@ -128,9 +138,10 @@ impl Relay {
     }
 
     /// A transaction was not taken into the pool: not worth fetching until the tip changes.
-    pub(crate) fn refused(&mut self, txid: Hash) {
+    pub(crate) fn refused(&mut self, txid: Hash, from: PeerId, now: Millis) {
         self.settled.insert(txid);
         self.fetches.settled(&txid);
+        self.fetches.refused(from, now);
     }
 
     /// A transaction left the pool.
@@ -194,8 +205,10 @@ impl Relay {
     pub(crate) fn tick(&mut self, now: Millis, may_fetch: bool, timing: &Timing, out: &mut Outbox) {
         self.inbound_at.take_if(|at| now >= *at);
         for (peer, listener) in &mut self.listeners {
-            if listener.announce_at.take_if(|at| now >= *at).is_some() {
-                announce(*peer, listener, &self.pool, out);
+            let due = listener.announce_at.is_some_and(|at| now >= at);
+            if due && !listener.backlogged {
+                let all = announce(*peer, listener, &self.order, out);
+                listener.announce_at = (!all).then_some(now);
             }
         }
         self.fetches.expire(now);
@@ -205,7 +218,8 @@ impl Relay {
     }
 
     pub(crate) fn wake_at(&self) -> Option<Millis> {
-        let announcements = self.listeners.values().filter_map(|listener| listener.announce_at);
+        let reading = self.listeners.values().filter(|listener| !listener.backlogged);
+        let announcements = reading.filter_map(|listener| listener.announce_at);
         announcements.chain(self.fetches.wake_at()).min()
     }
 }
@@ -222,17 +236,28 @@ fn delay_ms(mean_ms: u64, rng: &mut StdRng) -> u64 {
     (means.min(MAX_MEANS) * mean_ms as f64) as u64
 }
 
-/// Announces what is pending and still in the pool.
-fn announce<T>(peer: PeerId, listener: &mut Listener, pool: &BTreeMap<Hash, T>, out: &mut Outbox) {
+/// Announces what entered the pool and is still there, a message full; returns whether that is
+/// all.
+fn announce(
+    peer: PeerId,
+    listener: &mut Listener,
+    order: &BTreeMap<u64, Hash>,
+    out: &mut Outbox,
+) -> bool {
     let mut txids = Vec::new();
-    for txid in std::mem::take(&mut listener.pending) {
-        if pool.contains_key(&txid) && listener.known.insert(txid) {
-            txids.push(txid);
+    for (entry, txid) in order.range(listener.next_entry..) {
+        if txids.len() == MAX_TXIDS {
+            break;
+        }
+        listener.next_entry = entry + 1;
+        if listener.known.insert(*txid) {
+            txids.push(*txid);
         }
     }
-    for part in txids.chunks(MAX_TXIDS) {
-        out.send(peer, Message::AnnounceTransactions { txids: part.to_vec() });
+    if !txids.is_empty() {
+        out.send(peer, Message::AnnounceTransactions { txids });
     }
+    order.range(listener.next_entry..).next().is_none()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use chain::ledger::PeerId;
 use super::outbox::Outbox;
 use super::port::{Millis, Reason, Work};
 use crate::wire::Message;
+use crate::wire::compact::SHORT_ID_BYTES;
 use crate::wire::message::{MAX_TRANSACTIONS, TRANSACTIONS_FULL_BYTES};
 
 /// Blocks a peer may have asked for and not yet got: four times what it should.
@@ -62,6 +63,8 @@ struct Customer {
     headers_ahead: bool,
     txids: VecDeque<Hash>,
     asks: VecDeque<Ask>,
+    /// Some of these can be answered, once it has read what was sent.
+    more_answers: bool,
     backlogged: bool,
 }
 
@@ -162,7 +165,8 @@ impl Serving {
     }
 
     /// Answers the questions about new blocks that can be answered, and sends each peer at most one
-    /// full message of the transactions it asked for.
+    /// full message of the transactions it asked for. Of answers, too, there are no more than that
+    /// at a time: eight of them could be eight blocks.
     pub(crate) fn tick<'a>(
         &mut self,
         find: impl Fn(&Hash) -> Option<&'a [u8]>,
@@ -173,12 +177,21 @@ impl Serving {
             if customer.backlogged {
                 continue;
             }
-            customer.asks.retain(|ask| match answer(ask) {
-                Answer::Send(message) => {
-                    out.send(*peer, message);
-                    false
+            let mut answered = 0;
+            customer.more_answers = false;
+            customer.asks.retain(|ask| {
+                if answered >= TRANSACTIONS_FULL_BYTES {
+                    customer.more_answers = true;
+                    return true;
                 }
-                Answer::Later => true,
+                match answer(ask) {
+                    Answer::Send(message) => {
+                        answered += answer_bytes(&message);
+                        out.send(*peer, message);
+                        false
+                    }
+                    Answer::Later => true,
+                }
             });
             let (mut list, mut bytes) = (Vec::new(), 0);
             while bytes < TRANSACTIONS_FULL_BYTES && list.len() < MAX_TRANSACTIONS {
@@ -196,7 +209,9 @@ impl Serving {
 
     /// At once, while somebody can be sent more transactions.
     pub(crate) fn wake_at(&self, now: Millis) -> Option<Millis> {
-        let waiting = |customer: &Customer| !customer.backlogged && !customer.txids.is_empty();
+        let waiting = |customer: &Customer| {
+            !customer.backlogged && (customer.more_answers || !customer.txids.is_empty())
+        };
         self.customers.values().any(waiting).then_some(now)
     }
 
@@ -219,5 +234,14 @@ impl Serving {
             customer.blocks_ahead += 1;
             out.work(Work::ServeBlock { to: peer, hash });
         }
+    }
+}
+
+/// Roughly how long an answer about a new block is.
+fn answer_bytes(message: &Message) -> usize {
+    match message {
+        Message::BlockTransactions { list, .. } => list.iter().map(Vec::len).sum(),
+        Message::CompactBlock(block) => block.coinbase.len() + SHORT_ID_BYTES * block.ids.len(),
+        _ => 0,
     }
 }

@@ -25,6 +25,7 @@ impl Protocol {
                 self.sync.wanted(list, now, out);
                 self.with_blocks(|blocks, around| blocks.wanted(around));
             }
+            Ledger::Assumed(blocks) => self.sync.assumed(blocks),
             Ledger::PeerFault { from, error } => {
                 self.drop_peer(from, Reason::Chain(error.to_string()));
             }
@@ -43,7 +44,7 @@ impl Protocol {
                 }
                 self.relay.pooled(transaction, now, &self.config.timing, &mut self.rng);
             }
-            Ledger::Refused { txid, .. } => self.relay.refused(txid),
+            Ledger::Refused { from, txid, .. } => self.relay.refused(txid, from, now),
             Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
             Ledger::PoolSize { .. } | Ledger::Template(_) | Ledger::Answer { .. } => {}
         }

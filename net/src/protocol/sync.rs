@@ -6,12 +6,13 @@
 //! body is sent only to who asked for it. Blocks that `block_relay` fetches are held back here.
 
 mod download;
+mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use chain::Hash;
 use chain::header::{HEADER_BYTES, Header};
-use chain::ledger::{HeadersVerdict, PeerId, TipChange};
+use chain::ledger::{AssumedBlocks, PeerId, TipChange};
 use chain::store::ChainPoint;
 
 use super::config::Timing;
@@ -26,11 +27,10 @@ use download::Downloads;
 const MAX_ANNOUNCED: usize = 8;
 /// Headers remembered as known to a peer.
 const MAX_KNOWN: usize = 256;
-/// Batches of one peer that may wait for the ledger's verdict. Those beyond are not looked at;
-/// the peer is asked again later.
+/// Batches of one peer that may wait for the ledger's verdict, and headers in them. Those beyond
+/// are not looked at; the peer is asked again later.
 const MAX_UNJUDGED: usize = 8;
-/// Batches in a row that do not connect to anything, although a locator with genesis was sent.
-const MAX_UNCONNECTED: u32 = 10;
+const MAX_UNJUDGED_HEADERS: usize = MAX_HEADERS + MAX_ANNOUNCED;
 /// Headers in one message of which a new block is fetched in compact form.
 const MAX_NEWS: usize = 2;
 /// Blocks we may lack and still take part in the relay of transactions.
@@ -58,6 +58,8 @@ struct Source {
     ask_again: bool,
     /// The header we last asked on from.
     continued: Option<Hash>,
+    /// The last header of its chain that the ledger follows without keeping it.
+    followed: Option<Hash>,
     unconnected: u32,
     /// Whole blocks it delivered.
     delivered: u64,
@@ -66,8 +68,8 @@ struct Source {
 /// Headers that wait for the ledger's verdict.
 #[derive(Debug)]
 struct Batch {
-    /// There are more after them.
-    full: bool,
+    /// How many. After [`MAX_HEADERS`] there are more.
+    count: usize,
     /// The peer has the blocks in its main chain.
     vouched: bool,
     /// The headers, if they are so few that they are news.
@@ -89,11 +91,14 @@ pub(crate) struct Sync {
     view: Option<View>,
     sources: BTreeMap<PeerId, Source>,
     downloads: Downloads,
+    /// Blocks whose signatures need no look.
+    assumed: AssumedBlocks,
 }
 
 impl Sync {
     pub(crate) fn new(timing: &Timing) -> Sync {
-        Sync { view: None, sources: BTreeMap::new(), downloads: Downloads::new(timing) }
+        let (downloads, assumed) = (Downloads::new(timing), AssumedBlocks::default());
+        Sync { view: None, sources: BTreeMap::new(), downloads, assumed }
     }
 
     /// Height of our tip.
@@ -121,6 +126,7 @@ impl Sync {
             unjudged: VecDeque::new(),
             ask_again: false,
             continued: None,
+            followed: None,
             unconnected: 0,
             delivered: 0,
         };
@@ -130,18 +136,23 @@ impl Sync {
     }
 
     pub(crate) fn removed(&mut self, peer: PeerId, now: Millis, out: &mut Outbox) {
-        self.sources.remove(&peer);
+        if self.sources.remove(&peer).is_some() {
+            out.work(Work::Gone { peer });
+        }
         self.downloads.removed(peer);
         self.assign(now, out);
     }
 
-    /// Asks for headers after `from`, or else after our best chain. One question at a time.
+    /// Asks for headers after `from`, or else after what is known of the peer's chain and our best
+    /// one. One question at a time.
     fn ask_headers(&mut self, peer: PeerId, from: Option<Hash>, now: Millis, out: &mut Outbox) {
         let (Some(view), Some(source)) = (&self.view, self.sources.get_mut(&peer)) else {
             return;
         };
         if source.asked_at.is_none() {
             source.asked_at = Some(now);
+            let from = from.or(source.followed);
+            source.continued = from.or(source.continued);
             let mut locator: Vec<Hash> =
                 from.into_iter().chain(view.locator.iter().copied()).collect();
             locator.truncate(MAX_LOCATOR);
@@ -149,16 +160,25 @@ impl Sync {
         }
     }
 
+    /// Whether the peer owes us headers.
+    pub(crate) fn is_asked(&self, peer: PeerId) -> bool {
+        self.sources.get(&peer).is_some_and(|source| source.asked_at.is_some())
+    }
+
     /// Takes headers, asked for or announced.
     pub(crate) fn headers(
         &mut self,
         peer: PeerId,
         headers: Vec<Header>,
+        now: Millis,
         out: &mut Outbox,
     ) -> Result<(), Reason> {
         let Some(source) = self.sources.get_mut(&peer) else { return Ok(()) };
-        source.asked_at = None;
+        let was_asked = source.asked_at.take().is_some();
         if headers.is_empty() {
+            if was_asked {
+                self.assign(now, out); // bodies may be missing of headers that we have
+            }
             return Ok(());
         }
         let hashes: Vec<Hash> = headers.iter().map(Header::hash).collect();
@@ -170,13 +190,14 @@ impl Sync {
             source.known.insert(*hash);
         }
         self.downloads.has_news(peer);
-        if source.unjudged.len() >= MAX_UNJUDGED {
+        let count = headers.len();
+        let waiting: usize = source.unjudged.iter().map(|batch| batch.count).sum();
+        if source.unjudged.len() >= MAX_UNJUDGED || waiting + count > MAX_UNJUDGED_HEADERS {
             source.ask_again = true;
             return Ok(());
         }
-        let news = if headers.len() <= MAX_NEWS { headers.clone() } else { Vec::new() };
-        let full = headers.len() >= MAX_HEADERS;
-        source.unjudged.push_back(Batch { full, vouched: true, news });
+        let news = if count <= MAX_NEWS { headers.clone() } else { Vec::new() };
+        source.unjudged.push_back(Batch { count, vouched: true, news });
         out.work(Work::Headers { from: peer, headers });
         Ok(())
     }
@@ -188,60 +209,20 @@ impl Sync {
             source.ask_again = true;
             return false;
         }
-        source.unjudged.push_back(Batch { full: false, vouched: false, news: vec![header] });
+        source.unjudged.push_back(Batch { count: 1, vouched: false, news: vec![header] });
         out.work(Work::Announced { from: peer, header });
         true
-    }
-
-    /// Takes the ledger's verdict on the oldest batch of the peer, and says what it means for the
-    /// peer's news.
-    pub(crate) fn judged(
-        &mut self,
-        peer: PeerId,
-        verdict: &HeadersVerdict,
-        now: Millis,
-        out: &mut Outbox,
-    ) -> Result<Option<News>, Reason> {
-        let Some(source) = self.sources.get_mut(&peer) else { return Ok(None) };
-        let nothing = Batch { full: false, vouched: true, news: Vec::new() };
-        let batch = source.unjudged.pop_front().unwrap_or(nothing);
-        let mut news = News { headers: batch.news, accepted: None };
-        match verdict {
-            HeadersVerdict::Accepted { last, new, .. } => {
-                news.accepted = Some(*new > 0);
-                if batch.vouched {
-                    source.unconnected = 0;
-                    source.height = source.height.max(last.height);
-                }
-                if batch.full && source.continued != Some(last.hash) {
-                    source.continued = Some(last.hash);
-                    self.ask_headers(peer, Some(last.hash), now, out);
-                }
-            }
-            HeadersVerdict::Unconnected => {
-                source.unconnected += u32::from(batch.vouched);
-                if source.unconnected > MAX_UNCONNECTED {
-                    // No proof of a fault: these can be announcements, while our questions are
-                    // held up on the way.
-                    return Err(Reason::Stalled);
-                }
-                self.ask_headers(peer, None, now, out);
-            }
-            HeadersVerdict::TooNew | HeadersVerdict::TooMany | HeadersVerdict::Invalid => {}
-        }
-        let source = self.sources.get_mut(&peer).expect("looked up above");
-        if source.ask_again && source.unjudged.is_empty() {
-            source.ask_again = false;
-            self.ask_headers(peer, None, now, out);
-        }
-        self.assign(now, out);
-        Ok(Some(news).filter(|news| !news.headers.is_empty()))
     }
 
     /// Takes the ledger's new list of missing bodies.
     pub(crate) fn wanted(&mut self, list: Vec<ChainPoint>, now: Millis, out: &mut Outbox) {
         self.downloads.set_wanted(list);
         self.assign(now, out);
+    }
+
+    /// Takes the ledger's word on signatures.
+    pub(crate) fn assumed(&mut self, blocks: AssumedBlocks) {
+        self.assumed = blocks;
     }
 
     /// Takes a block; only one that was asked for is passed on.
@@ -261,7 +242,8 @@ impl Sync {
             source.delivered += u64::from(is_first);
         }
         if is_first {
-            out.work(Work::Block { from: peer, bytes });
+            let assumed = self.assumed.get(&hash);
+            out.work(Work::Block { from: peer, bytes, assumed });
         }
         if self.downloads.has_half_delivered(peer) {
             self.assign(now, out);

@@ -1,7 +1,8 @@
 use super::fixture::*;
 use super::*;
-use crate::wire::PROTOCOL_VERSION;
 use crate::wire::message::MAX_ADDRESSES;
+use crate::wire::noise::PacketError;
+use crate::wire::{PROTOCOL_VERSION, WireError};
 
 fn addresses(list: &[SocketAddr]) -> Vec<KnownAddress> {
     let known = |address: &SocketAddr| KnownAddress {
@@ -142,6 +143,23 @@ fn who_broke_a_rule_is_avoided_for_a_day() {
     bench.now = bench.now + 24 * 3600 * 1000;
     let (later, outputs) = bench.connect(Direction::Inbound, node(2), address(1, 2));
     assert_eq!(dropped(later, &outputs), None);
+}
+
+#[test]
+fn a_garbled_line_proves_nothing_against_the_peer() {
+    let garbled = || Reason::Wire(WireError::Packet(PacketError));
+    let fixed = address(1, 7400);
+    let mut bench = Bench::with(Config { peers: vec![fixed], ..Config::new(node(0)) });
+    assert_eq!(dials(&bench.input(Input::Tick)), [fixed]);
+    let (peer, _) = bench.connect(Direction::Outbound, node(1), fixed);
+    bench.say(peer, hello(0));
+    bench.input(Input::Disconnected { peer, reason: garbled() });
+    assert_eq!(dials(&bench.pass(2_000)), [fixed], "it is dialled again soon");
+    let (peer, _) = bench.connect(Direction::Inbound, node(2), address(2, 1));
+    bench.say(peer, hello(0));
+    bench.input(Input::Disconnected { peer, reason: garbled() });
+    let (again, outputs) = bench.connect(Direction::Inbound, node(2), address(2, 2));
+    assert_eq!(dropped(again, &outputs), None);
 }
 
 #[test]

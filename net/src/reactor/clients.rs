@@ -13,6 +13,8 @@ use crate::protocol::Millis;
 
 /// Bytes read at a time; other clients have their turn in between.
 const READ_BYTES: usize = 16 * 1024;
+/// Connections let in in one round; the others wait at the door.
+const ACCEPTS_A_ROUND: usize = 64;
 /// A client that was sent all it gets has so long to read it and hang up.
 const LINGER_MS: u64 = 2000;
 /// Refused clients that may linger at a time; those beyond are cut off.
@@ -86,7 +88,8 @@ impl ServicePort {
     }
 
     pub(crate) fn accept(&mut self, door: &mut Door<'_>, now: Millis) {
-        while let Some((stream, address)) = self.listener.accept(now) {
+        for _ in 0..ACCEPTS_A_ROUND {
+            let Some((stream, address)) = self.listener.accept(now) else { return };
             match door.stream(stream) {
                 Ok((token, socket)) => self.admit(token, socket, address, now),
                 Err(error) => {

@@ -82,12 +82,12 @@ pub struct ServiceLimits {
 }
 
 impl Default for ServiceLimits {
-    /// 256 clients, 1 MiB until reading pauses, 32 MiB at most, one minute.
+    /// 256 clients, 256 KiB until reading pauses, 32 MiB at most, one minute.
     fn default() -> ServiceLimits {
         ServiceLimits {
             max_clients: 256,
             refusal: b"-BUSY too many clients\r\n".to_vec(),
-            pause_output_bytes: 1024 * 1024,
+            pause_output_bytes: 256 * 1024,
             max_output_bytes: 32 * 1024 * 1024,
             stall_ms: 60_000,
         }

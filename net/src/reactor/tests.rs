@@ -1,6 +1,7 @@
 //! Reactors on real loopback sockets. Nothing sleeps: tests wait for what must happen, and only
 //! a failing test waits in vain.
 
+mod crowds;
 mod peers;
 mod services;
 
@@ -70,6 +71,7 @@ struct Setup {
     listen: SocketAddr,
     peers: Vec<SocketAddr>,
     handshake_ms: u64,
+    stall_ms: u64,
     timing: Timing,
     work_queue: usize,
     services: Vec<(ServiceLimits, Box<dyn Service>)>,
@@ -79,8 +81,8 @@ impl Setup {
     fn new(seed: u8) -> Setup {
         let (listen, peers, services) = (any_port(), vec![], vec![]);
         let timing = Timing { list_peers_ms: 5, backoff_first_ms: 20, ..Timing::default() };
-        let (handshake_ms, work_queue) = (10_000, 64);
-        Setup { seed, listen, peers, handshake_ms, timing, work_queue, services }
+        let (handshake_ms, stall_ms, work_queue) = (10_000, 60_000, 64);
+        Setup { seed, listen, peers, handshake_ms, stall_ms, timing, work_queue, services }
     }
 
     fn start(self) -> Node {
@@ -89,6 +91,7 @@ impl Setup {
         let config = Config { peers, timing, ..Config::new(identity.node_id()) };
         let mut reactor = Reactor::bind(ReactorConfig {
             handshake_ms: self.handshake_ms,
+            stall_ms: self.stall_ms,
             ..ReactorConfig::new(self.listen, GENESIS, identity)
         })
         .unwrap();

@@ -87,6 +87,13 @@ impl FrameDecoder {
     }
 }
 
+impl FrameDecoder {
+    /// Bytes of a message whose rest has not come.
+    pub fn held_bytes(&self) -> usize {
+        self.frame.as_ref().map_or(0, |frame| frame.body.len())
+    }
+}
+
 fn parse_head(head: &[u8]) -> Result<Frame, FrameError> {
     let length = u32::from_le_bytes(head[..4].try_into().expect("five bytes are there"));
     let length = usize::try_from(length).expect("usize has at least 32 bits");

@@ -5,8 +5,8 @@ use chain::Hash;
 use super::codec::{self, FrameDecoder, FrameError};
 use super::message::Message;
 use super::noise::{
-    Handshake, HandshakeError, Identity, NodeId, PACKET_HEAD_BYTES, PacketError, Role, TAG_BYTES,
-    Transport,
+    HANDSHAKE_BYTES, Handshake, HandshakeError, Identity, NodeId, PACKET_HEAD_BYTES, PacketError,
+    Role, TAG_BYTES, Transport,
 };
 
 /// Why a connection's bytes make no sense. Always the other side's fault (or its network's).
@@ -46,6 +46,9 @@ pub struct Session {
 }
 
 enum Channel {
+    /// The other side speaks first. No key is touched before it has said something that can be a
+    /// handshake: connections cost whoever opens them nothing, and keys cost us much.
+    Expecting(Box<(Identity, Hash)>),
     Handshake(Box<Handshake>),
     Transport(Box<Transport>),
     /// An error was returned; nothing more can be read.
@@ -53,7 +56,7 @@ enum Channel {
 }
 
 /// An empty buffer keeps this much memory: a few packets.
-const KEPT_BYTES: usize = 256 * 1024;
+const KEPT_BYTES: usize = 128 * 1024;
 
 /// Bytes with a read position, so that taking from the front moves nothing.
 #[derive(Default)]
@@ -89,11 +92,17 @@ impl Buffer {
 impl Session {
     /// Starts a connection's handshake; an initiator has bytes to send at once.
     pub fn new(role: Role, identity: &Identity, genesis: &Hash) -> Session {
-        let mut handshake = Handshake::new(role, identity, genesis);
         let mut output = Buffer::default();
-        handshake.write(output.tail());
+        let channel = match role {
+            Role::Responder => Channel::Expecting(Box::new((identity.clone(), *genesis))),
+            Role::Initiator => {
+                let mut handshake = Handshake::new(role, identity, genesis);
+                handshake.write(output.tail());
+                Channel::Handshake(Box::new(handshake))
+            }
+        };
         Session {
-            channel: Channel::Handshake(Box::new(handshake)),
+            channel,
             input: Buffer::default(),
             output,
             plain: Vec::new(),
@@ -131,6 +140,10 @@ impl Session {
             let packet = &self.input.rest()[PACKET_HEAD_BYTES..];
             let Some(packet) = packet.get(..length) else { return Ok(None) };
             let mut established = None;
+            if let Channel::Expecting(keys) = &self.channel {
+                let handshake = Handshake::new(Role::Responder, &keys.0, &keys.1);
+                self.channel = Channel::Handshake(Box::new(handshake));
+            }
             match &mut self.channel {
                 Channel::Handshake(handshake) => {
                     handshake.read(packet)?;
@@ -143,7 +156,7 @@ impl Session {
                     transport.open(packet, &mut self.plain)?;
                     self.plain_used = 0;
                 }
-                Channel::Broken => return Ok(None),
+                Channel::Expecting(_) | Channel::Broken => return Ok(None),
             }
             self.input.advance(PACKET_HEAD_BYTES + length);
             if let Some(node_id) = established {
@@ -176,16 +189,18 @@ impl Session {
             return Ok(None);
         };
         let length = usize::from(u16::from_le_bytes(*head));
+        let expected = match &self.channel {
+            Channel::Expecting(_) => Some(HANDSHAKE_BYTES[0]),
+            Channel::Handshake(handshake) => Some(handshake.expected_bytes()),
+            Channel::Transport(_) | Channel::Broken => None,
+        };
+        if let Some(expected) = expected.filter(|expected| length != *expected) {
+            return Err(HandshakeError::Length { got: length, expected }.into());
+        }
         match &self.channel {
-            Channel::Handshake(handshake) => {
-                let expected = handshake.expected_bytes();
-                if length != expected {
-                    return Err(HandshakeError::Length { got: length, expected }.into());
-                }
-            }
             Channel::Transport(_) if length <= TAG_BYTES => return Err(PacketError.into()),
-            Channel::Transport(_) => {}
             Channel::Broken => return Ok(None),
+            _ => {}
         }
         Ok(Some(length))
     }
@@ -209,6 +224,11 @@ impl Session {
     /// Bytes to put on the wire.
     pub fn output(&self) -> &[u8] {
         self.output.rest()
+    }
+
+    /// Bytes of memory that wait for the other side: to say the rest of something, or to read.
+    pub fn held_bytes(&self) -> usize {
+        self.decoder.held_bytes() + self.input.rest().len() + self.output.rest().len()
     }
 
     /// Notes that so many bytes of [`Session::output`] are on the wire.

@@ -46,6 +46,7 @@ impl Simulation {
             last_arrival: ready_at,
             inbox: VecDeque::new(),
             held: VecDeque::new(),
+            rests_until: 0,
         };
         // TCP's handshake, then the three messages of Noise.
         let (first, second) = (self.now + 4 * median_ms, self.now + 5 * median_ms);
@@ -175,6 +176,10 @@ impl Simulation {
     pub(super) fn arrive(&mut self, id: LinkId, side: usize) {
         let Some(link) = self.net.links.get_mut(&id) else { return };
         let end = &mut link.ends[side];
+        if end.rests_until > self.now && !end.closed {
+            // It is not read: what arrives waits in its order.
+            return self.queue.push(end.rests_until, Event::Arrive { link: id, side });
+        }
         let Some(packet) = end.inbox.pop_front() else { return };
         let (node, closed, life, peer) = (end.node, end.closed, end.life, end.peer);
         let is_up = self.nodes[node].live.is_some();
@@ -202,6 +207,21 @@ impl Simulation {
                     }
                 }
             }
+        }
+    }
+
+    /// A node does not read a peer for a while.
+    fn rest(&mut self, node: usize, peer: PeerId, until: Millis) {
+        let skew_ms = self.live(node).started_skew_ms;
+        let Some(&(id, side)) = self.live(node).links.get(&peer) else { return };
+        if let Some(other) = self.other_end(node, peer)
+            && ![node, other].iter().any(|site| self.nodes[*site].byzantine)
+        {
+            self.fail(format!("honest node {other} asked too much of node {node}"));
+        }
+        if let Some(link) = self.net.links.get_mut(&id) {
+            link.ends[side].rests_until = until.0.saturating_add_signed(-skew_ms);
+            self.counts.add("rests of a peer that asked too much");
         }
     }
 
@@ -302,6 +322,7 @@ impl Simulation {
                     self.send(node, peer, &message);
                 }
             }
+            Output::Rest { peer, until } => self.rest(node, peer, until),
             Output::Work(work) => self.queue_work(node, work),
             Output::SaveBook(bytes) => self.live(node).book = bytes,
             Output::Peers(_) => {}

@@ -11,7 +11,7 @@ use chain::store::Archive;
 use chain::tx::PublicKey;
 use chain::{Hash, sha256d};
 use net::wire::Message;
-use net::wire::message::{MAX_BLOCKS_ASKED, MAX_TXIDS};
+use net::wire::message::{MAX_BLOCKS_ASKED, MAX_HEADERS, MAX_TXIDS};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -19,9 +19,13 @@ use super::Simulation;
 use super::disk::Crash;
 use super::node::{address, node_id};
 use crate::chains::{Place, candidate, mined, unsigned};
+use crate::headers::HeaderChain;
 
 /// With fewer peers a byzantine node begins again under another name.
 const FEW_PEERS: usize = 2;
+
+/// Messages of a flood: more than a peer may say at once.
+const FLOOD: usize = 400;
 
 /// How far back stale headers lie.
 const STALE: u32 = 20;
@@ -35,7 +39,7 @@ impl Simulation {
             return self.reborn(node);
         }
         let peer = peers[self.draws.faults.random_range(0..peers.len())];
-        match self.draws.faults.random_range(0..7) {
+        match self.draws.faults.random_range(0..10) {
             0 => {
                 self.counts.add("byzantine: garbage");
                 let mut bytes = vec![0; self.draws.faults.random_range(5..200)];
@@ -72,10 +76,41 @@ impl Simulation {
                 }
             }
             5 => {
+                self.counts.add("byzantine: long chain of little work");
+                let headers = self.low_work_headers();
+                self.send(node, peer, &Message::Headers(headers));
+            }
+            _ => self.flood(node, peer),
+        }
+    }
+
+    /// Many messages at once, none of which breaks a rule.
+    fn flood(&mut self, node: usize, peer: PeerId) {
+        match self.draws.faults.random_range(0..4) {
+            0 => {
                 self.counts.add("byzantine: flood of announcements");
                 for _ in 0..5 {
                     let txids = random_hashes(&mut self.draws.faults, MAX_TXIDS);
                     self.send(node, peer, &Message::AnnounceTransactions { txids });
+                }
+            }
+            1 => {
+                self.counts.add("byzantine: flood of questions for headers");
+                for _ in 0..FLOOD {
+                    let locator = random_hashes(&mut self.draws.faults, 1);
+                    self.send(node, peer, &Message::GetHeaders { locator });
+                    self.send(node, peer, &Message::Ping(0));
+                }
+            }
+            2 => {
+                self.counts.add("byzantine: flood of known blocks");
+                let from = self.tip_height(node).saturating_sub(STALE).max(1);
+                let store = self.live(node).ledger.store();
+                let headers = store.main_headers(from, 8).expect("memory does not fail");
+                for header in headers.iter().cycle().take(FLOOD) {
+                    self.send(node, peer, &Message::AnnounceBlock(*header));
+                    let hash = header.hash();
+                    self.send(node, peer, &Message::GetCompactBlock { hash });
                 }
             }
             _ => {
@@ -139,6 +174,15 @@ impl Simulation {
 
     fn valid_block(&mut self, node: usize, extranonce: u64) -> Block {
         mined(self.unmined(node, extranonce))
+    }
+
+    /// A chain from genesis on that keeps to the schedule, so that no header costs much.
+    fn low_work_headers(&mut self) -> Vec<Header> {
+        let minutes = (self.now - self.started) / 60_000;
+        // Half as many as there should be: it never has the most work.
+        let count = usize::try_from(minutes / 2).expect("a short life").clamp(1, MAX_HEADERS);
+        let seed = self.draws.faults.random_range(1..1 << 20);
+        HeaderChain::on_schedule(&self.network, Place::genesis(&self.network), seed).grow(count)
     }
 
     /// A block whose coinbase takes too much, or that cannot be executed.

@@ -45,6 +45,8 @@ pub(super) struct End {
     pub(super) inbox: VecDeque<Packet>,
     /// To it, held back by a cut.
     pub(super) held: VecDeque<Packet>,
+    /// Its node does not read it before.
+    pub(super) rests_until: Ms,
 }
 
 /// A connection.

@@ -152,6 +152,7 @@ impl Simulation {
             payee: (site.share > 0.0).then(|| PublicKey::from(&site.key)),
             extranonce_start: 0,
             pool: PoolLimits::default(),
+            secret: self.draws.nodes.random(),
         };
         let ledger = match Ledger::open(options, disk, now, &mut |_| ()) {
             Ok(ledger) => ledger,
@@ -302,7 +303,8 @@ impl Simulation {
                     Ok(headers) => self.feed(node, Input::Headers { from, headers }),
                     Err(error) => self.bad_payload(node, from, error.to_string()),
                 },
-                Work::Block { from, bytes } => match self.verified.block(bytes) {
+                Work::Gone { peer } => self.feed(node, Input::PeerGone { peer }),
+                Work::Block { from, bytes, .. } => match self.verified.block(bytes) {
                     Ok(block) => self.feed(node, Input::Block { from, block }),
                     Err(BlockFault { error, condemned: Some(hash) }) => {
                         self.feed(node, Input::InvalidBlock { from, hash, error });

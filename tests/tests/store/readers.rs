@@ -1,11 +1,13 @@
 //! What others than the writer see of a store, and when.
 
+use chain::execute::{Order, Range, View};
 use chain::ledger::{Input, PeerId};
 use chain::store::{Archive, SqliteArchive};
+use proptest::prelude::*;
 use tempfile::TempDir;
-use tests::chains::{Given, Grower, account, clock, free_network};
+use tests::chains::{Given, Grower, account, clock, free_network, memory_ledger, options, story};
 
-use crate::{lived, open, straight};
+use crate::{assert_alike, config, input, lived, open, straight};
 
 #[test]
 fn only_blocks_of_the_main_chain_are_for_peers() {
@@ -44,4 +46,38 @@ fn inputs_between_two_commits_are_seen_all_or_none() {
     assert_eq!(reader.tip().unwrap().height, 10);
     open(folder.path(), &network).unwrap();
     assert_eq!(reader.tip().unwrap().height, 20);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// The writer holds rows back until the commit, but sees what they have become.
+    #[test]
+    fn rows_held_back_are_seen_by_their_writer(
+        seed in any::<u64>(),
+        commits in proptest::collection::vec(any::<bool>(), 200),
+        (from, to, limit) in (any::<[u8; 2]>(), any::<[u8; 2]>(), 0..20_usize),
+    ) {
+        let (network, folder) = (free_network(), TempDir::new().unwrap());
+        let now = clock(&network, 1000);
+        let given = story(&network, seed, 30);
+        let mut memory = memory_ledger(options(&network));
+        let mut disk = open(folder.path(), &network).unwrap();
+        for (given, commit) in given.iter().zip(commits.iter().cycle()) {
+            memory.take(now, input(given.clone(), 1)).unwrap();
+            disk.take(now, input(given.clone(), 1)).unwrap();
+            assert_alike(memory.store(), disk.store(), std::slice::from_ref(given));
+            for order in [Order::Ascending, Order::Descending] {
+                let range = Range { from: &from, to: &to, order, limit };
+                let rows = [memory.store().range(range), disk.store().range(range)];
+                let [expected, seen] = rows.map(Result::unwrap);
+                prop_assert_eq!(expected, seen);
+            }
+            if *commit {
+                disk.commit(now).unwrap();
+            }
+        }
+        disk.commit(now).unwrap();
+        assert_alike(memory.store(), disk.store(), &given);
+    }
 }

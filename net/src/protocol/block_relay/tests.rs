@@ -236,7 +236,9 @@ fn a_compact_block_out_of_the_blue_waits_for_the_verdict_on_its_header() {
 #[test]
 fn a_header_that_is_not_accepted_leads_to_nothing() {
     let block = blocks(1, &[]).remove(0);
-    for verdict in [HeadersVerdict::Invalid, HeadersVerdict::TooNew, HeadersVerdict::TooMany] {
+    let low_work = HeadersVerdict::LowWork { next: None };
+    let others = [HeadersVerdict::Invalid, HeadersVerdict::TooNew, HeadersVerdict::TooMany];
+    for verdict in others.into_iter().chain([low_work]) {
         let (mut bench, peers) = bench(2, &[]);
         bench.say(peers[0], compact(&block));
         let outputs = bench.ledger(ledger::Output::HeadersJudged { from: peers[0], verdict });

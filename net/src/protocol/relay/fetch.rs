@@ -5,12 +5,21 @@ use std::collections::{BTreeMap, VecDeque};
 use chain::Hash;
 use chain::ledger::PeerId;
 
+use crate::protocol::budget::{Budget, Rate};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::port::{Millis, Reason};
 use crate::wire::Message;
 
 /// Transactions asked of one peer at a time.
 const MAX_IN_FLIGHT: usize = 100;
+/// Transactions asked of one peer or delivered by it and not yet judged, so that no peer fills the
+/// queues behind the reactor, where blocks wait as well.
+const MAX_UNJUDGED: usize = 400;
+/// Refused transactions of one peer: so many at once, and so many a second. Beyond that it is
+/// asked for no more for a while. Honest peers announce what their own pools took, and ours
+/// seldom differ.
+const REFUSALS_BURST: u64 = 200;
+const REFUSALS: Rate = Rate::per_second(REFUSALS_BURST, 20);
 /// Announcements of one peer that wait to be asked for; those beyond are ignored.
 const MAX_QUEUED: usize = 5000;
 /// Peers remembered as having one transaction.
@@ -33,13 +42,18 @@ enum State {
     Delivered(PeerId),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Holder {
     queue: VecDeque<Hash>,
     /// Asked of it, in the order of asking.
     open: VecDeque<(Millis, Hash)>,
     /// Asked of it and given up.
     late: VecDeque<Hash>,
+    /// Delivered by it, and neither in the pool nor refused.
+    unjudged: usize,
+    refusals: Budget,
+    /// Too many of its transactions were refused: it is asked again then.
+    rests_until: Option<Millis>,
 }
 
 /// What was announced to us and is neither in the pool nor refused.
@@ -50,8 +64,16 @@ pub(super) struct Fetches {
 }
 
 impl Fetches {
-    pub(super) fn ready(&mut self, peer: PeerId) {
-        self.holders.insert(peer, Holder::default());
+    pub(super) fn ready(&mut self, peer: PeerId, now: Millis) {
+        let holder = Holder {
+            queue: VecDeque::new(),
+            open: VecDeque::new(),
+            late: VecDeque::new(),
+            unjudged: 0,
+            refusals: Budget::new(REFUSALS, REFUSALS_BURST, now),
+            rests_until: None,
+        };
+        self.holders.insert(peer, holder);
     }
 
     pub(super) fn removed(&mut self, peer: PeerId) {
@@ -98,18 +120,32 @@ impl Fetches {
             return Ok(false);
         }
         wish.state = State::Delivered(peer);
+        holder.unjudged += 1;
         Ok(true)
     }
 
     /// The transaction is in the pool, refused or in a block.
     pub(super) fn settled(&mut self, txid: &Hash) {
-        self.wishes.remove(txid);
+        let Some(wish) = self.wishes.remove(txid) else { return };
+        if let State::Delivered(peer) = wish.state
+            && let Some(holder) = self.holders.get_mut(&peer)
+        {
+            holder.unjudged = holder.unjudged.saturating_sub(1);
+        }
+    }
+
+    /// The pool did not take a transaction of the peer.
+    pub(super) fn refused(&mut self, peer: PeerId, now: Millis) {
+        if let Some(holder) = self.holders.get_mut(&peer) {
+            holder.refusals.spend(1, now);
+        }
     }
 
     /// Gives up requests that are overdue.
     pub(super) fn expire(&mut self, now: Millis) {
         let mut failed = Vec::new();
         for (peer, holder) in &mut self.holders {
+            holder.rests_until.take_if(|until| now >= *until);
             while let Some((until, txid)) = holder.open.front().copied() {
                 if now < until {
                     break;
@@ -149,8 +185,13 @@ impl Fetches {
     /// Asks for what waits, as far as each peer has room.
     pub(super) fn request(&mut self, now: Millis, retry_ms: u64, out: &mut Outbox) {
         for (peer, holder) in &mut self.holders {
+            if !holder.queue.is_empty() && holder.refusals.available(now) == 0 {
+                holder.rests_until = holder.refusals.empty_until();
+                continue;
+            }
             let mut txids = Vec::new();
             while holder.open.len() < MAX_IN_FLIGHT
+                && holder.open.len() + holder.unjudged < MAX_UNJUDGED
                 && let Some(txid) = holder.queue.pop_front()
             {
                 let Some(wish) = self.wishes.get_mut(&txid) else { continue };
@@ -173,8 +214,11 @@ impl Fetches {
     }
 
     pub(super) fn wake_at(&self) -> Option<Millis> {
-        let open = self.holders.values().filter_map(|holder| holder.open.front());
-        open.map(|(until, _)| *until).min()
+        let times = self.holders.values().flat_map(|holder| {
+            let open = holder.open.front().map(|(until, _)| *until);
+            open.into_iter().chain(holder.rests_until)
+        });
+        times.min()
     }
 }
 

@@ -100,7 +100,8 @@ fn a_new_peer_hears_of_the_whole_pool_in_order() {
     }
     bench.ledger(ledger::Output::Dropped { txid: list[0].txid(), reason: DropReason::Expired });
     let (peer, _) = bench.connect(crate::Direction::Inbound, node(1), address(1, 1));
-    let outputs = bench.say(peer, hello(0));
+    let mut outputs = bench.say(peer, hello(0));
+    outputs.extend(bench.pass(0));
     assert_eq!(announced(peer, &outputs), [announce(&list[1..1001]), announce(&list[1001..])]);
 }
 
@@ -234,4 +235,73 @@ fn a_peer_that_asks_without_end_and_does_not_read_is_dropped() {
         assert_eq!(dropped(peers[1], &bench.say(peers[1], many.clone())), None);
     }
     assert!(dropped(peers[1], &bench.say(peers[1], many)).is_some());
+}
+
+fn asked(peer: PeerId, outputs: &[Output]) -> usize {
+    let lists = to(peer, outputs).into_iter().filter_map(|message| match message {
+        Message::GetTransactions { txids } => Some(txids.len()),
+        _ => None,
+    });
+    lists.sum()
+}
+
+#[test]
+fn a_peer_whose_transactions_are_refused_is_asked_ever_more_slowly() {
+    let (mut bench, peers) = bench(1);
+    let list = transactions(900);
+    let mut in_flight = asked(peers[0], &bench.say(peers[0], announce(&list)));
+    let mut refused = 0;
+    while in_flight > 0 {
+        let part = list[refused..refused + in_flight].to_vec();
+        refused += in_flight;
+        in_flight = asked(peers[0], &bench.say(peers[0], deliver(&part)));
+        for transaction in &part {
+            let refusal = Refusal::Full;
+            let (from, txid) = (peers[0], transaction.txid());
+            let outputs = bench.ledger(ledger::Output::Refused { from, txid, refusal });
+            in_flight += asked(peers[0], &outputs);
+        }
+    }
+    assert!((200..=300).contains(&refused), "{refused} are enough");
+    let outputs = bench.pass(30_000);
+    assert!(asked(peers[0], &outputs) > 0, "time heals");
+}
+
+#[test]
+fn a_peer_is_not_asked_for_more_than_can_be_judged() {
+    let (mut bench, peers) = bench(1);
+    let list = transactions(900);
+    let mut in_flight = asked(peers[0], &bench.say(peers[0], announce(&list)));
+    let mut delivered = 0;
+    while in_flight > 0 {
+        let part = list[delivered..delivered + in_flight].to_vec();
+        delivered += in_flight;
+        in_flight = asked(peers[0], &bench.say(peers[0], deliver(&part)));
+    }
+    assert_eq!(delivered, 400);
+    assert_eq!(asked(peers[0], &bench.ledger(pooled(&list[0], Some(peers[0])))), 1);
+}
+
+#[test]
+fn a_large_pool_is_announced_as_far_as_the_peer_reads() {
+    let (mut bench, _) = bench(0);
+    let list = transactions(2500);
+    list.iter().for_each(|transaction| {
+        bench.ledger(pooled(transaction, None));
+    });
+    let (peer, _) = bench.connect(crate::Direction::Inbound, node(9), address(9, 1));
+    let outputs = bench.say(peer, hello(0));
+    assert_eq!(announced(peer, &outputs), [announce(&list[..1000])]);
+    bench.input(Input::Backlogged { peer });
+    assert_eq!(announced(peer, &bench.pass(10_000)), [], "and nothing stays due");
+    bench.input(Input::Drained { peer });
+    let outputs = bench.pass(1);
+    let heard: usize = announced(peer, &outputs)
+        .into_iter()
+        .map(|message| match message {
+            Message::AnnounceTransactions { txids } => txids.len(),
+            _ => 0,
+        })
+        .sum();
+    assert!((500..=1500).contains(&heard), "{heard} after it has read");
 }

@@ -1,5 +1,6 @@
-use chain::ledger;
+use chain::ledger::{self, HeadersVerdict};
 
+use super::verdict::MAX_UNCONNECTED;
 use super::*;
 use crate::protocol::Input;
 use crate::protocol::fixture::*;
@@ -131,6 +132,18 @@ fn bodies_are_fetched_from_several_peers_and_never_twice_at_once() {
     }
     assert_eq!(more.len(), 80 - all.len());
     assert!(more.iter().all(|hash| !all.contains(hash)));
+}
+
+#[test]
+fn who_has_no_news_is_asked_for_the_bodies_of_headers_we_have() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let list = blocks(2, &[]);
+    bench.ledger(wanted(&list));
+    let peer = bench.peer(2);
+    let outputs = bench.say(peer, Message::Headers(vec![]));
+    assert_eq!(asked_blocks(peer, &outputs).len(), 2);
+    assert!(bench.say(peer, Message::Headers(vec![])).is_empty(), "that was no answer");
 }
 
 #[test]

@@ -112,7 +112,10 @@ impl Net {
                 }
                 Output::Work(work) => self.work(node, work),
                 Output::Disconnect { reason, .. } => panic!("dropped for {reason}"),
-                Output::Connect(_) | Output::SaveBook(_) | Output::Peers(_) => {}
+                Output::Connect(_)
+                | Output::SaveBook(_)
+                | Output::Peers(_)
+                | Output::Rest { .. } => {}
             }
         }
         let after = self.nodes[node].protocol.wake_at();
@@ -137,7 +140,8 @@ impl Net {
                 self.later(WORK_MS, node, Input::Rebuilt { peer, block: block.clone() });
                 ledger::Input::Relayed { block }
             }
-            Work::Block { from, bytes } => {
+            Work::Gone { peer } => ledger::Input::PeerGone { peer },
+            Work::Block { from, bytes, .. } => {
                 ledger::Input::Block { from, block: verifier().block(bytes).unwrap() }
             }
             Work::Transactions { from, list } => {
@@ -193,8 +197,15 @@ fn member(number: u64) -> Member {
     let store = MemoryStore::new(&checked_genesis(&network), &Delta::default());
     let pool = PoolLimits::default();
     let machine = Arc::new(Nothing);
-    let options =
-        LedgerOptions { network, machine, key: None, payee: None, extranonce_start: 0, pool };
+    let options = LedgerOptions {
+        network,
+        machine,
+        key: None,
+        payee: None,
+        extranonce_start: 0,
+        pool,
+        secret: [0; 32],
+    };
     let now = Time { unix_ms: START.0 };
     let config = Config { outbound_slots: 0, ..Config::new(key(usize::try_from(number).unwrap())) };
     Member {
