@@ -4,7 +4,6 @@ mod known;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use age::secrecy::SecretString;
 use chain::params::{self, Network, NetworkError};
@@ -89,14 +88,6 @@ pub struct File {
     checkpoints: Vec<String>,
     assume_valid: Option<String>,
     passphrase_file: Option<PathBuf>,
-}
-
-impl FromStr for File {
-    type Err = toml::de::Error;
-
-    fn from_str(text: &str) -> Result<File, toml::de::Error> {
-        toml::from_str(text)
-    }
 }
 
 /// A node's settings.
@@ -235,7 +226,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn read_file(path: &Path) -> Result<File, ConfigError> {
-    read(path)?.parse().map_err(|error: toml::de::Error| ConfigError::Parse {
+    toml::from_str(&read(path)?).map_err(|error| ConfigError::Parse {
         path: path.to_path_buf(),
         message: error.to_string(),
     })

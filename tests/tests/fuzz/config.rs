@@ -47,7 +47,7 @@ fn run(input: &[u8]) -> String {
     let kind = draw.byte() % 2;
     let text = String::from_utf8_lossy(draw.rest());
     if kind == 0 {
-        return match text.parse::<File>() {
+        return match toml::from_str::<File>(&text) {
             Ok(_) => "settings".to_string(),
             Err(error) => format!("settings {}", first_words(error.message())),
         };

@@ -185,6 +185,8 @@ impl<'a> Node<'a> {
                 }
             }
             Output::Work(work) => self.work.push_back(work),
+            // What was read already may still come.
+            Output::Rest { .. } => {}
             Output::SaveBook(bytes) => drop(AddressBook::decode(&bytes).expect("our own book")),
             Output::Peers(list) => assert!(list.len() <= self.links.len() + 1),
         }
@@ -231,10 +233,11 @@ impl<'a> Node<'a> {
                     .for_each(|header| self.feed(ledger::Input::Announced { from, header })),
                 Err(error) => self.bad(from, &error),
             },
-            Work::Block { from, bytes } => match self.verifier.judge_block(bytes) {
+            Work::Block { from, bytes, .. } => match self.verifier.judge_block(bytes) {
                 Ok(block) => self.feed(ledger::Input::Block { from, block }),
                 Err(fault) => self.blame(from, fault),
             },
+            Work::Gone { peer } => self.feed(ledger::Input::PeerGone { peer }),
             Work::Rebuilt { from, assembly } => self.rebuilt(from, *assembly),
             Work::Transactions { from, list } => {
                 for result in self.verifier.transactions(&list) {
