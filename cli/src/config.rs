@@ -67,7 +67,7 @@ pub enum ConfigError {
 /// The file that `--config` names. Its keys are the flags' names.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub struct File {
     network: Option<String>,
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,

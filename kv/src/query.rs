@@ -163,8 +163,9 @@ impl<'a> Query<'a> {
         while low <= high {
             let entry = self.entry(key, probe)?;
             if entry.height <= height {
-                low = probe + 1;
                 best = Some(entry);
+                let Some(above) = probe.checked_add(1) else { break };
+                low = above;
             } else {
                 high = probe - 1;
             }

@@ -45,9 +45,10 @@ struct Asert {
 impl Asert {
     /// `time_delta` seconds since the anchor's parent, `height_delta` blocks since the anchor.
     fn next_target(&self, time_delta: i64, height_delta: i64) -> Target {
-        let behind_s = time_delta - self.interval_s * (height_delta + 1);
-        // |behind_s| < 2^65 cannot occur: times and heights are 32-bit, intervals too.
-        let exponent = i128::from(behind_s) * i128::from(RADIX) / i128::from(self.half_life_s);
+        // Below 2^65: times and heights are 32-bit, intervals too.
+        let scheduled_s = i128::from(self.interval_s) * (i128::from(height_delta) + 1);
+        let behind_s = i128::from(time_delta) - scheduled_s;
+        let exponent = behind_s * i128::from(RADIX) / i128::from(self.half_life_s);
         let shift = exponent >> RADIX_BITS;
         let fraction = u64::try_from(exponent & i128::from(RADIX - 1)).expect("16 bits");
         // 2^x - 1 for x in [0, 1), as a cubic; the largest term stays below 2^64.
@@ -114,6 +115,15 @@ mod tests {
             let got = bits(&asert, time_delta, height_delta);
             assert_eq!(got, expected, "({time_delta}, {height_delta}) gave {got:08x}");
         }
+    }
+
+    /// The longest interval and the greatest height do not fit 64 bits together.
+    #[test]
+    fn the_greatest_schedule_does_not_overflow() {
+        let longest = i64::from(u32::MAX);
+        let asert = asert(longest, longest, 0x1d00_ffff, 0x1f00_ffff);
+        assert_eq!(bits(&asert, 0, longest), 0x0101_0000);
+        assert_eq!(bits(&asert, longest, 0), 0x1d00_ffff);
     }
 
     #[test]

@@ -264,7 +264,7 @@ impl RecordLog {
     ///
     /// # Errors
     /// When the file cannot be read or is damaged before its tail.
-    pub(super) fn read_all_repairing(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
+    pub fn read_all_repairing(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut payloads = Vec::new();
         let mut offset = START;
         loop {

@@ -9,7 +9,7 @@ use chain::tx::PublicKey;
 use super::overlay::Overlay;
 use crate::operation::{Expect, Operation};
 use crate::outcome::{Effect, Reason};
-use crate::state::{Head, Version, VersionKind, head_row, version_row};
+use crate::state::{Head, Version, VersionKind, damaged, head_row, version_row};
 
 /// Why an operation was not applied.
 pub(super) enum Stop {
@@ -137,9 +137,11 @@ impl Step<'_, '_> {
 
     fn add_version(&mut self, head: Head, addition: &Addition<'_>) -> Result<Effect, Stop> {
         let &Addition { key, kind, value } = addition;
-        let version = head.version.checked_add(1).expect("no chain holds 2^64 versions");
+        let row = head_row(key);
+        let next = head.version.checked_add(1);
+        let version = next.ok_or_else(|| damaged(&row, "has a version that no chain can reach"))?;
         let deleted = kind == VersionKind::Delete;
-        self.rows.set(head_row(key), &Head { version, deleted, ..head })?;
+        self.rows.set(row, &Head { version, deleted, ..head })?;
         let row =
             Version { height: self.height, txid: self.txid, writer: self.signer, kind, value };
         // The head said that the latest version is one less, so this one does not exist.

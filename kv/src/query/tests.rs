@@ -169,3 +169,16 @@ fn a_version_that_its_head_promises_but_is_missing_is_damage() {
     let error = Query::new(&view).latest(b"k").unwrap_err();
     assert!(error.to_string().contains("row 76016b0000000000000002 is missing"), "{error}");
 }
+
+/// In a damaged head can stand any number: after the greatest one more was looked for.
+#[test]
+fn the_greatest_version_is_found_by_height() {
+    let mut view = MapView::default();
+    write(&mut view, b"k", &[Some(b"1")]);
+    let row = view.0.remove(&version_row(b"k", 1)).unwrap();
+    view.0.insert(version_row(b"k", u64::MAX), row);
+    let head = Head { owner: OWNER, policy: KeyPolicy::Owned, version: u64::MAX, deleted: false };
+    view.0.insert(head_row(b"k"), encode(&head));
+    let found = Query::new(&view).at_height(b"k", 10).unwrap().unwrap();
+    assert_eq!(found.version, u64::MAX);
+}

@@ -76,7 +76,7 @@ impl Entry {
     }
 
     fn is_old(&self, now: Millis) -> bool {
-        self.last_seen_s + HORIZON_S < now.0 / 1000
+        self.last_seen_s.saturating_add(HORIZON_S) < now.0 / 1000
     }
 }
 
@@ -279,7 +279,7 @@ impl AddressBook {
         if entry.failures > 0 && self.reached_ms <= entry.failed_ms {
             return;
         }
-        entry.failures += 1;
+        entry.failures = entry.failures.saturating_add(1);
         entry.failed_ms = now.0;
         if entry.is_given_up(now.0 / 1000) {
             self.remove(&address);

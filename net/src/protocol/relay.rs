@@ -24,8 +24,9 @@ use fetch::Fetches;
 
 /// Ids remembered as known to a peer.
 const MAX_KNOWN: usize = 5_000;
-/// An announcement waits at most so many times the mean: the delays have a long tail.
-const MAX_MEANS: f64 = 4.0;
+/// An announcement waits at most so many times the mean: the delays have a long tail, and news
+/// that passes two nodes should not take a second.
+const MAX_MEANS: f64 = 2.0;
 /// Ids remembered as not worth fetching: refused by our pool, or in a block.
 const MAX_SETTLED: usize = 20_000;
 

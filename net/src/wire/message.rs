@@ -366,10 +366,11 @@ fn byte_strings(body: &[u8], cap: usize) -> Option<Vec<Vec<u8>>> {
     Some(list.into_iter().map(ByteBuf::into_vec).collect())
 }
 
-/// Reads a list whose count is capped before anything is allocated for its items.
+/// Reads a list whose count is capped before anything is allocated for its items: by `cap`, and by
+/// the bytes that are there, since every item has at least one.
 fn list<'a, T: Deserialize<'a>>(body: &'a [u8], cap: usize) -> Option<Vec<T>> {
     let (count, mut rest) = postcard::take_from_bytes::<u32>(body).ok()?;
-    let count = usize::try_from(count).ok().filter(|count| *count <= cap)?;
+    let count = usize::try_from(count).ok().filter(|count| *count <= cap.min(rest.len()))?;
     let mut items = Vec::with_capacity(count);
     for _ in 0..count {
         let (item, after) = postcard::take_from_bytes(rest).ok()?;

@@ -129,6 +129,9 @@ impl Session {
     }
 
     fn try_next(&mut self) -> Result<Option<SessionEvent>, WireError> {
+        if matches!(self.channel, Channel::Broken) {
+            return Ok(None); // what is left of the last packet means nothing now
+        }
         loop {
             if let Some(message) = self.next_message()? {
                 return Ok(Some(SessionEvent::Message(message)));

@@ -357,3 +357,21 @@ fn an_address_has_one_form() {
     book.remove(&mapped);
     assert!(book.is_empty());
 }
+
+/// Whatever numbers stand in a file, a node can use it: the times and counts overflowed.
+#[test]
+fn a_saved_book_with_the_greatest_numbers_can_be_used() {
+    let mut book = book();
+    hear(&mut book, address(1));
+    book.succeeded(address(1), NOW);
+    let entry = book.entries.get_mut(&address(1)).unwrap();
+    (entry.last_seen_s, entry.attempts, entry.failures) = (u64::MAX, u32::MAX, u32::MAX);
+    let mut book = AddressBook::decode(&book.encode()).unwrap();
+    assert_eq!(book.sample(10, NOW, &mut rng()).len(), 1);
+    hear(&mut book, address(1));
+    book.succeeded(address(2), NOW);
+    let entry = book.entries.get_mut(&address(1)).unwrap();
+    entry.last_success_s = NOW.0 / 1000;
+    book.failed(&address(1), NOW, |_| 0);
+    assert!(book.contains(&address(1)), "its last success is not long ago");
+}

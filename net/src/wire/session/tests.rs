@@ -86,6 +86,19 @@ fn a_bad_frame_inside_a_good_packet_is_refused() {
     assert_eq!(fault, WireError::Frame(FrameError::UnknownTag(200)));
 }
 
+/// The rest of the packet was read on, from wherever the error had left off.
+#[test]
+fn nothing_is_read_after_an_error() {
+    let [mut a, mut b] = established();
+    let ping = codec::encode(&Message::Ping(1));
+    a.send_raw(&[&ping[..], &[1, 0, 0, 0, 4, 0xff], &ping].concat());
+    b.receive(a.output());
+    assert_eq!(b.next_event(), Ok(Some(SessionEvent::Message(Message::Ping(1)))));
+    let fault = b.next_event().unwrap_err();
+    assert_eq!(fault, WireError::Frame(FrameError::Malformed("get-headers")));
+    assert_eq!((b.next_event(), b.next_event()), (Ok(None), Ok(None)));
+}
+
 proptest! {
     #[test]
     fn messages_survive_any_cut_of_the_stream(
