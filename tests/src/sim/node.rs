@@ -286,15 +286,19 @@ impl Simulation {
                 self.tell(node, net::Input::Rebuilt { peer: from, block: block.clone() });
                 self.feed(node, Input::Relayed { block });
             }
-            Err(BlockFault { error, condemned: Some(hash) }) => {
-                self.feed(node, Input::InvalidBlock { from, hash, error });
-            }
-            Err(BlockFault { error, .. }) => match error {
-                RuleError::MerkleRoot { .. } | RuleError::MerkleMutated => {
-                    self.tell(node, net::Input::NotRebuilt { hash });
-                }
-                error => self.bad_payload(node, from, error.to_string()),
-            },
+            Err(BlockFault {
+                error: RuleError::MerkleRoot { .. } | RuleError::MerkleMutated,
+                condemned: None,
+            }) => self.tell(node, net::Input::NotRebuilt { hash }),
+            Err(fault) => self.blame(node, from, fault),
+        }
+    }
+
+    fn blame(&mut self, node: usize, from: PeerId, fault: BlockFault) {
+        let BlockFault { error, condemned } = fault;
+        match condemned {
+            Some(hash) => self.feed(node, Input::InvalidBlock { from, hash, error }),
+            None => self.bad_payload(node, from, error.to_string()),
         }
     }
 
@@ -309,17 +313,10 @@ impl Simulation {
                 Work::Gone { peer } => self.feed(node, Input::PeerGone { peer }),
                 Work::Block { from, bytes, .. } => match self.verified.block(bytes) {
                     Ok(block) => self.feed(node, Input::Block { from, block }),
-                    Err(BlockFault { error, condemned: Some(hash) }) => {
-                        self.feed(node, Input::InvalidBlock { from, hash, error });
-                    }
-                    Err(BlockFault { error, .. }) => {
-                        self.bad_payload(node, from, error.to_string());
-                    }
+                    Err(fault) => self.blame(node, from, fault),
                 },
                 Work::Announced { from, header } => match self.verified.headers(&[header]) {
-                    Ok(headers) => headers
-                        .into_iter()
-                        .for_each(|header| self.feed(node, Input::Announced { from, header })),
+                    Ok(all) => self.feed(node, Input::Announced { from, header: all[0] }),
                     Err(error) => self.bad_payload(node, from, error.to_string()),
                 },
                 Work::Rebuilt { from, assembly } => self.rebuilt(node, from, *assembly),
