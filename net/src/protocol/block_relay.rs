@@ -49,6 +49,7 @@ pub(crate) struct Around<'a> {
     pub(crate) sync: &'a mut Sync,
     pub(crate) pool: &'a Relay,
     pub(crate) out: &'a mut Outbox,
+    pub(crate) rng: &'a mut StdRng,
 }
 
 /// The relay of new blocks.
@@ -325,14 +326,13 @@ impl BlockRelay {
         &mut self,
         change: &TipChange,
         near: &[PeerId],
-        rng: &mut StdRng,
         around: &mut Around<'_>,
     ) {
         self.executed.insert(change.tip.hash);
         self.shelf.set_tip_height(change.tip.height);
         for connected in &change.connected {
             self.executed.insert(connected.block.hash());
-            self.shelf.insert(connected.block.clone(), rng.random());
+            self.shelf.insert(connected.block.clone(), around.rng.random());
         }
         let [only] = &change.connected[..] else { return };
         let (hash, header) = (only.block.hash(), *only.block.header());

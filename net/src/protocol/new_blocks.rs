@@ -36,6 +36,7 @@ impl Protocol {
             sync: &mut self.sync,
             pool: &self.relay,
             out: &mut self.out,
+            rng: &mut self.rng,
         };
         work(&mut self.blocks, &mut around)
     }
@@ -58,14 +59,7 @@ impl Protocol {
     /// Keeps new blocks at hand, and sends one that is our own to those who are near.
     pub(super) fn keep_new_blocks(&mut self, change: &TipChange) {
         let near = self.near_peers();
-        let mut around = Around {
-            now: self.now,
-            timing: &self.config.timing,
-            sync: &mut self.sync,
-            pool: &self.relay,
-            out: &mut self.out,
-        };
-        self.blocks.tip_changed(change, &near, &mut self.rng, &mut around);
+        self.with_blocks(|blocks, around| blocks.tip_changed(change, &near, around));
     }
 
     /// The peers with the shortest round trips, of those that read what they are sent.
