@@ -25,6 +25,15 @@ const MAX_TOLD: usize = 64;
 /// Blocks asked of one peer that it may still answer.
 const MAX_ASKED: usize = 16;
 
+/// What a peer can be asked of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its compact form.
+    Compact,
+    /// Transactions that are missing.
+    Transactions,
+}
+
 /// What is remembered of a peer.
 #[derive(Debug)]
 pub(super) struct Mate {
@@ -33,7 +42,7 @@ pub(super) struct Mate {
     /// Sent by it before the ledger knew the header.
     pub(super) held: Option<CompactBlock>,
     /// Asked of it and not answered, oldest first.
-    pub(super) asked: VecDeque<Hash>,
+    asked: VecDeque<(Part, Hash)>,
     /// Blocks rebuilt of what it sent.
     pub(super) rebuilt: u64,
     /// Transactions fetched from it for them.
@@ -90,16 +99,16 @@ impl Mate {
     }
 
     /// Notes that the peer is asked for something of a block.
-    pub(super) fn owes(&mut self, hash: Hash) {
-        self.asked.push_back(hash);
+    pub(super) fn owes(&mut self, part: Part, hash: Hash) {
+        self.asked.push_back((part, hash));
         if self.asked.len() > MAX_ASKED {
             self.asked.pop_front();
         }
     }
 
-    /// Takes an answer off what the peer owes; `false` when it owes nothing of the block.
-    pub(super) fn answers(&mut self, hash: &Hash) -> bool {
-        let found = self.asked.iter().position(|asked| asked == hash);
+    /// Takes an answer off what the peer owes; `false` when it does not owe this part.
+    pub(super) fn answers(&mut self, part: Part, hash: &Hash) -> bool {
+        let found = self.asked.iter().position(|asked| *asked == (part, *hash));
         found.is_some_and(|at| self.asked.remove(at).is_some())
     }
 }

@@ -275,3 +275,18 @@ fn a_transaction_reaches_everybody_soon_and_once() {
     let needed = (list.len() * (NODES - 1)) as u64;
     assert!((needed..=needed * 105 / 100).contains(&relayed), "{relayed} for {needed}");
 }
+
+/// The peer sent its block unasked while our question for it was on its way.
+#[test]
+fn a_compact_form_that_comes_twice_leaves_the_transactions_owed() {
+    let list = transactions(20);
+    let block = blocks(1, &list).remove(0);
+    let (mut bench, peers) = bench(1, &list[1..]);
+    announce(&mut bench, peers[0], &block);
+    let outputs = bench.say(peers[0], compact(&block));
+    assert_eq!(to(peers[0], &outputs), [ask_for(&block, &[0])]);
+    bench.say(peers[0], compact(&block));
+    let outputs = bench.say(peers[0], parts(&block, &[0]));
+    assert_eq!(dropped(peers[0], &outputs), None);
+    assert_eq!(judge(&outputs).unwrap().bytes(), block.bytes());
+}
