@@ -31,7 +31,7 @@ use super::relay::Relay;
 use super::serve::{Answer, Ask};
 use super::sync::{News, Sync};
 use crate::wire::{CompactBlock, Message};
-use fresh::{Fresh, Mate, Part, Stage};
+use fresh::{Fresh, Mate, Owed, Stage};
 use rebuild::{Partial, Wrong};
 use shelf::Shelf;
 
@@ -104,7 +104,7 @@ impl BlockRelay {
         let Some(mate) = self.mates.get_mut(&peer) else { return };
         mate.told.insert(hash);
         if compact.is_some() {
-            mate.answers(Part::Compact, &hash);
+            mate.answers(Owed::Compact, &hash);
         }
         if self.shelf.contains(&hash) {
             return;
@@ -221,7 +221,7 @@ impl BlockRelay {
         };
         fresh.stage = Stage::Asked(peer);
         fresh.until = Some(around.now + around.timing.compact_ms);
-        mate.owes(Part::Compact, *hash);
+        mate.owes(Owed::Compact, *hash);
         around.out.send(peer, Message::GetCompactBlock { hash: *hash });
     }
 
@@ -256,7 +256,7 @@ impl BlockRelay {
             return;
         }
         let Some(mate) = self.mates.get_mut(&peer) else { return };
-        mate.owes(Part::Transactions, hash);
+        mate.owes(Owed::Transactions, hash);
         fresh.stage = Stage::Rebuilding(peer, Box::new(partial));
         let patience_ms = around.timing.compact_ms + TRANSACTION_MS * indexes.len() as u64;
         fresh.until = Some(around.now + patience_ms);
@@ -272,7 +272,7 @@ impl BlockRelay {
         around: &mut Around<'_>,
     ) -> Result<(), Reason> {
         let Some(mate) = self.mates.get_mut(&peer) else { return Ok(()) };
-        if !mate.answers(Part::Transactions, hash) {
+        if !mate.answers(Owed::Transactions, hash) {
             return Err(Reason::Protocol("block transactions were not asked for"));
         }
         let Some(fresh) = self.fresh.get_mut(hash) else { return Ok(()) };
@@ -295,7 +295,7 @@ impl BlockRelay {
     /// it was asked.
     pub(crate) fn not_found(&mut self, peer: PeerId, hash: &Hash, around: &mut Around<'_>) -> bool {
         let asked = self.mates.get_mut(&peer).is_some_and(|mate| {
-            mate.answers(Part::Transactions, hash) || mate.answers(Part::Compact, hash)
+            mate.answers(Owed::Transactions, hash) || mate.answers(Owed::Compact, hash)
         });
         let waits = |fresh: &Fresh| match fresh.stage {
             Stage::Asked(from) | Stage::Rebuilding(from, _) => from == peer,

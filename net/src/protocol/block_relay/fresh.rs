@@ -27,7 +27,7 @@ const MAX_ASKED: usize = 16;
 
 /// What a peer can be asked of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Owed {
     /// Its compact form.
     Compact,
     /// Transactions that are missing.
@@ -42,7 +42,7 @@ pub(super) struct Mate {
     /// Sent by it before the ledger knew the header.
     pub(super) held: Option<CompactBlock>,
     /// Asked of it and not answered, oldest first.
-    asked: VecDeque<(Part, Hash)>,
+    asked: VecDeque<(Owed, Hash)>,
     /// Blocks rebuilt of what it sent.
     pub(super) rebuilt: u64,
     /// Transactions fetched from it for them.
@@ -99,16 +99,16 @@ impl Mate {
     }
 
     /// Notes that the peer is asked for something of a block.
-    pub(super) fn owes(&mut self, part: Part, hash: Hash) {
-        self.asked.push_back((part, hash));
+    pub(super) fn owes(&mut self, what: Owed, hash: Hash) {
+        self.asked.push_back((what, hash));
         if self.asked.len() > MAX_ASKED {
             self.asked.pop_front();
         }
     }
 
-    /// Takes an answer off what the peer owes; `false` when it does not owe this part.
-    pub(super) fn answers(&mut self, part: Part, hash: &Hash) -> bool {
-        let found = self.asked.iter().position(|asked| *asked == (part, *hash));
+    /// Takes an answer off what the peer owes; `false` when it does not owe this.
+    pub(super) fn answers(&mut self, what: Owed, hash: &Hash) -> bool {
+        let found = self.asked.iter().position(|asked| *asked == (what, *hash));
         found.is_some_and(|at| self.asked.remove(at).is_some())
     }
 }
