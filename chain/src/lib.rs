@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod commitment;
 pub mod execute;
 pub mod header;
 pub mod landmarks;
