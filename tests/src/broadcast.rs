@@ -101,6 +101,8 @@ pub struct Question {
     pub slow_lines: u32,
     /// Whether TCP's slow start after idle times is simulated.
     pub slow_start: bool,
+    /// Each node knows three of the first so many nodes from the start; at least 3.
+    pub entries: usize,
 }
 
 /// What follows from a question alone, so that all ways are asked the same.

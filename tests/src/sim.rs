@@ -145,6 +145,8 @@ pub struct Simulation {
     draws: Draws,
     /// Settings of the protocol of every node.
     timing: Timing,
+    /// Each node knows three of the first so many from the start.
+    entries: usize,
     /// What a broadcast costs, where that is the question.
     meter: Option<Meter>,
     counts: Counts,
@@ -198,6 +200,7 @@ impl Simulation {
             running: Running::default(),
             draws: Draws { nodes: draw(2), mining: draw(3), clients: draw(4), faults: draw(5) },
             timing: Timing::default(),
+            entries: node::ENTRIES_KNOWN,
             meter: None,
             counts: Counts::default(),
             failure: None,

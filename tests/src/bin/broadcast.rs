@@ -85,6 +85,9 @@ struct Common {
     /// Simulates TCP's slow start after idle times.
     #[arg(long)]
     slow_start: bool,
+    /// Each node knows three of the first so many nodes from the start.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..))]
+    entries: u64,
     /// Tells what each kind of message came to.
     #[arg(long)]
     kinds: bool,
@@ -128,7 +131,7 @@ fn pictures(into: &Path, tables: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     }
     fs::create_dir_all(into)?;
     let most = rows.iter().map(|row| row.nodes).filter(|nodes| *nodes <= 1000).max();
-    let calm = |row: &&Row| row.trouble == "none" && !row.slow_start && row.slow_lines == 10;
+    let usual = |row: &&Row| !row.slow_start && row.slow_lines == 10 && row.entries == 3;
     for (load, size, what) in
         [("block", 1000, "A block of 1 MB"), ("transactions", 250, "Transactions of 250 bytes")]
     {
@@ -137,16 +140,15 @@ fn pictures(into: &Path, tables: &[PathBuf]) -> Result<(), Box<dyn Error>> {
         let write = |name: String, svg: String| fs::write(into.join(name), svg);
         for trouble in ["none", "crash:30", "silent:20"] {
             let same = of_load.iter().copied().filter(|row| Some(row.nodes) == most);
-            let same: Vec<&Row> = same
-                .filter(|row| row.trouble == trouble && !row.slow_start && row.slow_lines == 10)
-                .collect();
+            let same: Vec<&Row> = same.filter(|row| row.trouble == trouble && usual(row)).collect();
             if !same.is_empty() {
                 let name = trouble.split(':').next().unwrap_or_default();
                 let svg = plot::spread(&format!("{what}, trouble: {trouble}"), &same);
                 write(format!("{load}-{name}.svg"), svg)?;
             }
         }
-        let calm: Vec<&Row> = of_load.iter().copied().filter(calm).collect();
+        let calm: Vec<&Row> =
+            of_load.iter().copied().filter(|row| row.trouble == "none" && usual(row)).collect();
         let bytes = |row: &Row| Some(row.bytes_mean / 1000.0);
         let svg = plot::scaling(&format!("{what}: cost"), "kB a node", &calm, bytes);
         write(format!("{load}-bytes-by-nodes.svg"), svg)?;
@@ -159,8 +161,9 @@ fn pictures(into: &Path, tables: &[PathBuf]) -> Result<(), Box<dyn Error>> {
 
 /// Asks all ways the same question.
 fn ask(common: &Common, load: Load, seed: u64) {
-    let Common { nodes, trouble, slow_lines, slow_start, .. } = *common;
-    let question = Question { seed, nodes, load, trouble, slow_lines, slow_start };
+    let Common { nodes, trouble, slow_lines, slow_start, entries, .. } = *common;
+    let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+    let question = Question { seed, nodes, load, trouble, slow_lines, slow_start, entries };
     let mut known: Option<Overlay> = None;
     for how in &common.ways {
         let outcome = match how {

@@ -11,7 +11,7 @@ pub const PERCENTS: [usize; 10] = [5, 10, 25, 50, 75, 90, 95, 98, 99, 100];
 /// The names of a row's columns.
 pub const COLUMNS: &str = "\
     load,way,nodes,payloads,payload_bytes,transaction_bytes,known_percent,trouble,\
-    slow_lines,slow_start,seed,counted,reached,bytes_mean,bytes_median,bytes_max,\
+    slow_lines,slow_start,entries,seed,counted,reached,bytes_mean,bytes_median,bytes_max,\
     line_bytes_mean,missing_mean,over_bound,copies_mean,ms_5,ms_10,ms_25,ms_50,ms_75,\
     ms_90,ms_95,ms_98,ms_99,ms_100";
 
@@ -38,6 +38,8 @@ pub struct Row {
     pub slow_lines: u32,
     /// Whether TCP's slow start was simulated.
     pub slow_start: bool,
+    /// Of so many nodes each knew three from the start.
+    pub entries: usize,
     /// The seed.
     pub seed: u64,
     /// Nodes that count: honest and up.
@@ -98,6 +100,7 @@ impl Row {
             trouble: question.trouble.to_string(),
             slow_lines: question.slow_lines,
             slow_start: question.slow_start,
+            entries: question.entries,
             seed: question.seed,
             counted: outcome.spreads.first().map_or(0, |spread| spread.wanted),
             reached: outcome.reached(),
@@ -123,8 +126,8 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { load, way, nodes, payloads, payload_bytes, transaction_bytes, .. } = self;
         write!(f, "{load},{way},{nodes},{payloads},{payload_bytes},{transaction_bytes},")?;
-        let Row { known_percent, trouble, slow_lines, slow_start, seed, .. } = self;
-        write!(f, "{known_percent},{trouble},{slow_lines},{slow_start},{seed},")?;
+        let Row { known_percent, trouble, slow_lines, slow_start, entries, seed, .. } = self;
+        write!(f, "{known_percent},{trouble},{slow_lines},{slow_start},{entries},{seed},")?;
         let Row { counted, reached, .. } = self;
         write!(f, "{counted},{reached:.5},")?;
         let Row { bytes_mean, bytes_median, bytes_max, line_bytes_mean, .. } = self;
@@ -159,6 +162,7 @@ impl FromStr for Row {
             trouble: field(fields)?,
             slow_lines: field(fields)?,
             slow_start: field(fields)?,
+            entries: field(fields)?,
             seed: field(fields)?,
             counted: field(fields)?,
             reached: field(fields)?,
@@ -202,8 +206,15 @@ mod tests {
         let load =
             Load::Block { bytes: 1000, transaction_bytes: 250, known_percent: 95, whole: false };
         let trouble = Trouble::Crash(30);
-        let question =
-            Question { seed: 7, nodes: 4, load, trouble, slow_lines: 10, slow_start: true };
+        let question = Question {
+            seed: 7,
+            nodes: 4,
+            load,
+            trouble,
+            slow_lines: 10,
+            slow_start: true,
+            entries: 3,
+        };
         let spread = Spread { times_ms: vec![0, 120, 250], wanted: 4 };
         let cost = |bytes| Cost { bytes, copies: 1, missing: 50, ..Cost::default() };
         let costs = vec![cost(200), cost(300), cost(26_000)];

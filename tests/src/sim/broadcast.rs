@@ -37,6 +37,7 @@ impl Simulation {
         let mut simulation = Simulation::assemble(options);
         let Question { seed, nodes, slow_lines, slow_start, .. } = *question;
         let lines = Lines::new(nodes, seed, slow_lines, slow_start);
+        simulation.entries = question.entries;
         simulation.net.rates = lines.rates();
         simulation.net.lines = Some(lines);
         let of_blocks = matches!(question.load, Load::Block { .. });

@@ -27,8 +27,8 @@ use super::{OUTBOUND_SLOTS, PORT, Simulation};
 /// How long the stages take for what waits, in milliseconds.
 const STAGES_MS: std::ops::RangeInclusive<u64> = 1..=10;
 
-/// Nodes that everybody knows from the start.
-const SEEDS: usize = 3;
+/// Nodes that a node knows from the start, and at every start.
+pub(super) const ENTRIES_KNOWN: usize = 3;
 
 /// A node that is woken each millisecond for so long has a timer that is never reset.
 const MAX_WAKES_IN_A_ROW: u32 = 1_000;
@@ -165,7 +165,7 @@ impl Simulation {
         config.outbound_slots = OUTBOUND_SLOTS;
         config.timing = self.timing;
         let known = AddressBook::decode(&book).unwrap_or_default();
-        let known = with_seeds(known, node, now);
+        let known = with_entries(known, node, self.entries, now);
         let protocol = Protocol::new(config, known, self.draws.nodes.random());
         site.life += 1;
         site.live = Some(Box::new(Live {
@@ -389,10 +389,11 @@ impl Simulation {
     }
 }
 
-/// The nodes that everybody knows from the start are known at every start.
-fn with_seeds(mut book: AddressBook, node: usize, now: Time) -> AddressBook {
-    for seed in (0..SEEDS).filter(|seed| *seed != node) {
-        let (address, now) = (address(seed), net::Millis(now.unix_ms));
+/// Adds to a node's book whom it knows from the start: three of the first `entries` nodes.
+fn with_entries(mut book: AddressBook, node: usize, entries: usize, now: Time) -> AddressBook {
+    let known = (0..ENTRIES_KNOWN).map(|place| (ENTRIES_KNOWN * node + place) % entries);
+    for entry in known.filter(|entry| *entry != node) {
+        let (address, now) = (address(entry), net::Millis(now.unix_ms));
         book.heard(address, address.ip(), now.0 / 1000, now);
     }
     book
