@@ -21,6 +21,7 @@ mod pace;
 pub mod reads;
 pub mod reply;
 pub mod request;
+pub mod resp;
 pub mod stratum;
 pub mod terminal;
 pub mod upkeep;

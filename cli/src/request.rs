@@ -5,6 +5,8 @@ use chain::execute::Order;
 use chain::ledger::Draft;
 use chain::tx::PublicKey;
 
+use crate::reads::raw::RawRead;
+
 /// A parsed request.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -17,11 +19,11 @@ pub enum Request {
         /// Whether to wait for blocks before answering.
         wait: Option<Wait>,
     },
-    /// Taken into the pool as they are, in order.
+    /// Taken into the pool as it is.
     Submit {
-        /// Signed transactions as bytes, at least one.
-        transactions: Vec<Vec<u8>>,
-        /// Whether to wait for blocks before answering, of the last one.
+        /// The signed transaction's bytes.
+        transaction: Vec<u8>,
+        /// Whether to wait for blocks before answering.
         wait: Option<Wait>,
     },
     /// Where a transaction stands.
@@ -42,6 +44,8 @@ pub enum Request {
     },
     /// Send no more events.
     Unwatch,
+    /// Answer at once, with a word and no JSON.
+    Ping,
     /// What the node is doing.
     Status,
     /// Who it is connected to.
@@ -128,6 +132,8 @@ pub enum Read {
     Block(BlockName),
     /// Whether and where the main chain has a transaction.
     Inclusion(Hash),
+    /// Of the Redis protocol.
+    Raw(RawRead),
 }
 
 /// Which version of a key.
