@@ -21,13 +21,14 @@ use tests::node::{Client, Node, Setup, graven};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
 /// Pages with a test below.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "admin-port",
     "bench",
     "history-scan",
     "mine",
     "node",
     "put-get",
+    "redis",
     "upkeep",
     "wallet",
     "watch-wait",
@@ -61,6 +62,11 @@ fn node_page_is_true() {
 #[test]
 fn put_get_page_is_true() {
     run_page("put-get");
+}
+
+#[test]
+fn redis_page_is_true() {
+    run_page("redis");
 }
 
 #[test]
