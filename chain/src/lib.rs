@@ -10,6 +10,7 @@ pub mod execute;
 pub mod header;
 pub mod landmarks;
 pub mod ledger;
+pub mod light;
 pub mod mempool;
 pub mod params;
 pub mod presync;
