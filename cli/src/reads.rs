@@ -5,12 +5,13 @@ use chain::block::Block;
 use chain::execute::Order;
 use chain::params::Network;
 use chain::store::{Archive, SqliteArchive, StoreError};
+use data_encoding::HEXLOWER;
 use kv::query::{HistoryPage, Scan, ScanPage};
 use kv::{Effect, Entry, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
 
 use crate::reply::{Code, Failure, put_bytes};
-use crate::request::{At, BlockName, Read};
+use crate::request::{At, BlockName, HeadersFrom, Read};
 
 /// Answers a question on one snapshot of the store.
 ///
@@ -79,6 +80,7 @@ impl Reader<'_> {
                 self.query.scan(scan)?.render(self)
             }
             Read::Block(name) => self.block(*name),
+            Read::Headers { from, limit } => self.headers(from, *limit),
             Read::Inclusion(txid) => self.inclusion(txid),
         }
     }
@@ -198,6 +200,23 @@ impl Reader<'_> {
             "reward": block.coinbase.value,
             "transactions": txids,
         })))
+    }
+
+    fn headers(&self, from: &HeadersFrom, limit: usize) -> Answer {
+        let from = match from {
+            HeadersFrom::Height(height) => *height,
+            HeadersFrom::After(hashes) => {
+                let known =
+                    hashes.iter().find_map(|hash| self.archive.main_height(hash).transpose());
+                known.transpose()?.map_or(1, |height| height.saturating_add(1))
+            }
+        };
+        let headers = self.archive.main_headers(from, limit)?;
+        let hex: Vec<String> =
+            headers.iter().map(|header| HEXLOWER.encode(&header.encode())).collect();
+        let tip = self.archive.tip()?;
+        let tip = json!({ "height": tip.height, "hash": tip.hash.to_string() });
+        Ok(Ok(json!({ "from": from, "headers": hex, "tip": tip })))
     }
 
     fn inclusion(&self, txid: &Hash) -> Answer {

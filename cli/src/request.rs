@@ -126,6 +126,13 @@ pub enum Read {
     },
     /// A block of the main chain.
     Block(BlockName),
+    /// Headers of the main chain, a page.
+    Headers {
+        /// Where the page begins.
+        from: HeadersFrom,
+        /// Headers in a page.
+        limit: usize,
+    },
     /// Whether and where the main chain has a transaction.
     Inclusion(Hash),
 }
@@ -139,6 +146,15 @@ pub enum At {
     Version(u64),
     /// The newest as of this height.
     Height(u32),
+}
+
+/// Where a page of headers begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadersFrom {
+    /// At this height.
+    Height(u32),
+    /// After the first of these blocks that is on the main chain; after genesis if none is.
+    After(Vec<Hash>),
 }
 
 /// How a block is named.

@@ -1,6 +1,7 @@
 //! Executes what was typed, and shows the answer to a person or a program.
 
 mod bench;
+mod light;
 mod show;
 mod wallet;
 
@@ -17,6 +18,8 @@ use crate::client::{Client, ClientError, Reply};
 use crate::command::{Line, RetrieveAllArgs, RetrieveArgs, ScanArgs, WatchArgs};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::demo::{self, DemoError};
+use crate::light::file::HeaderFileError;
+use crate::light::follow::FollowError;
 use crate::mine::{self, MineConfig, MineError};
 use crate::node::{self, NodeError};
 use crate::reply::{Code, get_bytes};
@@ -56,6 +59,12 @@ pub enum TerminalError {
     /// The kernel is unknown.
     #[error(transparent)]
     Kernel(#[from] miner::KernelError),
+    /// A file of headers.
+    #[error(transparent)]
+    Headers(#[from] HeaderFileError),
+    /// Headers of others.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
     /// A file or the terminal.
     #[error("{path}: {source}")]
     Io {
@@ -109,6 +118,7 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::Tx(args) => show(request(args.line()), show::fields),
         Command::Wait(args) => show(request(args.line()), show::written),
         Command::Block(args) => show(request(args.line()), show::fields),
+        Command::Headers(command) => light::headers(&global, command),
         Command::Status => show(request(Line::new("STATUS")), show::status),
         Command::Peers => show(request(Line::new("PEERS")), show::peers),
         Command::Miners => show(request(Line::new("MINERS")), show::miners),
