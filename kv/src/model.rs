@@ -6,6 +6,7 @@ use chain::Hash;
 use chain::execute::{Account, TransactionFault};
 use chain::params::{KeyPolicy, Network};
 use chain::tx::{CheckedTransaction, PublicKey};
+use sha2::{Digest, Sha256};
 
 use crate::{Effect, Entry, Expect, Head, Operation, Outcome, Reason, VersionKind};
 
@@ -217,6 +218,7 @@ impl Model {
             policy: known.policy,
             version: known.versions.len() as u64,
             deleted: !known.lives(),
+            history: history(&known.versions),
         })
     }
 
@@ -240,4 +242,22 @@ impl Model {
         let keys = self.keys.iter().filter(|(key, known)| key.starts_with(prefix) && known.lives());
         keys.map(|(key, _)| key.clone()).collect()
     }
+}
+
+/// The history by the letter of docs/consensus.md.
+fn history(versions: &[ModelVersion]) -> [u8; 32] {
+    (1_u64..).zip(versions).fold([0; 32], |previous, (number, version)| {
+        let ModelVersion { height, txid, writer, value } = version;
+        let bytes = [
+            b"graven version 1",
+            &previous[..],
+            &number.to_be_bytes(),
+            &height.to_be_bytes(),
+            &txid.0,
+            &writer.0,
+            &[u8::from(value.is_none())],
+            &Sha256::digest(value.as_deref().unwrap_or_default()),
+        ];
+        Sha256::digest(bytes.concat()).into()
+    })
 }

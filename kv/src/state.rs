@@ -31,6 +31,33 @@ pub struct Head {
     pub version: u64,
     /// Whether the latest version is a tombstone.
     pub deleted: bool,
+    /// The [history](crate::history) up to the latest version.
+    pub history: [u8; 32],
+}
+
+/// Bytes that are not the head of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are no head of a key in canonical form")]
+pub struct HeadError;
+
+impl Head {
+    /// Its row.
+    ///
+    /// # Consensus
+    /// The state root commits to these bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a row that somebody else shows.
+    ///
+    /// # Errors
+    /// When the bytes are none, or not those that [`Head::encode`] gives.
+    pub fn decode(row: &[u8]) -> Result<Head, HeadError> {
+        let (head, rest) = postcard::take_from_bytes::<Head>(row).map_err(|_| HeadError)?;
+        // Also refuses numbers in more bytes than they need.
+        if rest.is_empty() && head.encode() == row { Ok(head) } else { Err(HeadError) }
+    }
 }
 
 /// What kind of version it is.
@@ -72,7 +99,7 @@ pub(crate) fn account_row(key: &PublicKey) -> Vec<u8> {
 }
 
 /// Row key of a key's head, or the common start of those of all keys with this prefix.
-pub(crate) fn head_row(key: &[u8]) -> Vec<u8> {
+pub fn head_row(key: &[u8]) -> Vec<u8> {
     [b"k", key].concat()
 }
 
@@ -136,6 +163,29 @@ mod tests {
         ];
         assert!(rows.is_sorted());
         assert!(reward_row(255) < reward_row(256));
+    }
+
+    #[test]
+    fn a_head_has_one_form() {
+        let head = Head {
+            owner: PublicKey([1; 32]),
+            policy: KeyPolicy::Open,
+            version: 300,
+            deleted: false,
+            history: [2; 32],
+        };
+        let row = head.encode();
+        assert_eq!(row, [&[1; 32][..], &[1, 0xac, 2, 0], &[2; 32]].concat());
+        assert_eq!(Head::decode(&row), Ok(head));
+        let longer = [&[1; 32][..], &[1, 0xac, 0x82, 0, 0], &[2; 32]].concat();
+        let not_a_bool = [&[1; 32][..], &[1, 0xac, 2, 2], &[2; 32]].concat();
+        let no_policy = [&[1; 32][..], &[2, 0xac, 2, 0], &[2; 32]].concat();
+        let more = [&row[..], &[0]].concat();
+        for bad in [&longer, &not_a_bool, &no_policy, &more, &row[..row.len() - 1].to_vec()] {
+            assert_eq!(Head::decode(bad), Err(HeadError), "{bad:02x?}");
+        }
+        let read_loosely: Head = decode(b"k", &longer).unwrap();
+        assert_eq!(read_loosely, head, "so the form is what refuses it");
     }
 
     #[test]
