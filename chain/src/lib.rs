@@ -21,4 +21,4 @@ pub mod tree;
 pub mod tx;
 pub mod verify;
 
-pub use miner::{CompactTarget, Hash, Target, Work, sha256d};
+pub use miner::{CompactTarget, Hash, Target, Work, sha256d, sha256d_pair};

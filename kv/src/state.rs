@@ -79,6 +79,8 @@ pub(crate) struct Version<'a> {
     /// Who signed that.
     pub(crate) writer: PublicKey,
     pub(crate) kind: VersionKind,
+    /// The [history](crate::history) up to the version before: what a proof of this one needs.
+    pub(crate) before: [u8; 32],
     /// Empty for a tombstone.
     #[serde(borrow, with = "serde_bytes")]
     pub(crate) value: &'a [u8],
