@@ -14,7 +14,7 @@ use crate::command::{
     WaitArgs, WatchArgs,
 };
 
-pub use light::{HeaderFileArgs, HeadersCommand};
+pub use light::{HeaderFileArgs, HeadersCommand, ProveArgs, VerifyArgs};
 
 /// A key-value store whose history nobody can rewrite.
 ///
@@ -78,6 +78,10 @@ pub enum Command {
     Wait(WaitArgs),
     /// Show a block and its transactions
     Block(BlockArgs),
+    /// Have a key's value proven, for whoever trusts no node
+    Prove(ProveArgs),
+    /// Check a proof, without any node
+    Verify(VerifyArgs),
     /// Keep headers alone, and trust no node
     #[command(subcommand)]
     Headers(HeadersCommand),

@@ -4,11 +4,13 @@
 
 pub mod file;
 pub mod follow;
+pub mod proof;
+pub mod verify;
 
 use std::time::{Duration, Instant, SystemTime};
 
 /// Between two rounds of questions, so that a new block is known soon enough.
-const PAUSE: Duration = Duration::from_secs(5);
+pub const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,11 +23,11 @@ pub fn now_s() -> u64 {
 
 /// When waiting begins.
 #[expect(clippy::disallowed_methods, reason = "a light client's only clock")]
-fn begin() -> Instant {
+pub fn begin() -> Instant {
     Instant::now()
 }
 
 /// Lets time pass until nodes are asked again.
-pub fn pause() {
-    std::thread::park_timeout(PAUSE);
+pub fn pause(time: Duration) {
+    std::thread::park_timeout(time);
 }

@@ -6,10 +6,12 @@ use chain::execute::Order;
 use chain::params::Network;
 use chain::store::{Archive, SqliteArchive, StoreError};
 use data_encoding::HEXLOWER;
+use kv::proof::{self, Extent};
 use kv::query::{HistoryPage, Scan, ScanPage};
 use kv::{Effect, Entry, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
 
+use crate::light::proof::ProofFile;
 use crate::reply::{Code, Failure, put_bytes};
 use crate::request::{At, BlockName, HeadersFrom, Read};
 
@@ -75,6 +77,7 @@ impl Reader<'_> {
             Read::RetrieveAll { key, limit, after, order } => {
                 self.retrieve_all(key, *limit, *after, *order)
             }
+            Read::Prove { key, extent } => self.prove(key, *extent),
             Read::Scan { prefix, after, limit, values } => {
                 let scan = Scan { prefix, after: after.as_deref(), limit: *limit, values: *values };
                 self.query.scan(scan)?.render(self)
@@ -136,6 +139,15 @@ impl Reader<'_> {
         object.insert("versions".to_string(), versions.into());
         object.insert("next".to_string(), next.into());
         Ok(Ok(object.into()))
+    }
+
+    fn prove(&self, key: &[u8], extent: Extent) -> Answer {
+        let proof = match proof::prove(self.archive, self.network, key, extent)? {
+            Ok(proof) => proof,
+            Err(error) => return Ok(Err(Failure::new(Code::Refused, error))),
+        };
+        let headers = self.archive.main_headers(proof.coinbase.height, 1)?;
+        Ok(Ok(ProofFile::new(self.network, proof, headers).to_json()))
     }
 
     fn put_entry(&self, object: &mut Map<String, Value>, entry: &Entry) -> Result<(), StoreError> {

@@ -113,6 +113,13 @@ pub enum Read {
         /// Oldest or newest first.
         order: Order,
     },
+    /// A proof of what the state says of a key.
+    Prove {
+        /// The key.
+        key: Vec<u8>,
+        /// Whether it shows all versions.
+        extent: kv::proof::Extent,
+    },
     /// Live keys with a prefix, by pages.
     Scan {
         /// What they start with.

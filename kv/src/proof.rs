@@ -26,6 +26,7 @@
 //! ```
 
 mod form;
+mod prove;
 
 use chain::block::{Coinbase, MAX_TAG_BYTES};
 use chain::commitment::{Step, Witness, WitnessError};
@@ -41,6 +42,7 @@ use crate::query::Entry;
 use crate::state::{Head, VersionKind, head_row};
 
 pub use form::{MAX_PROOF_BYTES, MalformedProof};
+pub use prove::{Extent, NoProof, prove};
 
 /// Most versions in a proof.
 pub const MAX_PROVEN_VERSIONS: usize = 10_000;

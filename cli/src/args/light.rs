@@ -47,3 +47,51 @@ pub struct HeaderFileArgs {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
+
+/// Asks the node for a proof of a key's latest value, and prints it
+///
+/// It is a file for `graven verify`. If the key was never written, it proves that.
+#[derive(Args, Clone, Debug)]
+pub struct ProveArgs {
+    /// The key
+    pub key: String,
+    /// Prove all versions of the key
+    #[arg(long)]
+    pub history: bool,
+    /// Wait until the block is so deep, and add the headers of those on top
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub confirmations: u32,
+    /// Add the headers from this height on, so that they lead from a checkpoint there to the block
+    #[arg(long, value_name = "HEIGHT")]
+    pub since: Option<u32>,
+    /// Give up waiting after so many seconds
+    #[arg(long, value_name = "S", default_value_t = 600)]
+    pub timeout: u64,
+}
+
+/// Checks a proof without any node
+///
+/// Exit codes: 0 proven, 1 refuted, 2 malformed, 3 not enough work or confirmations, 4 stale.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    /// The proof ('-' = standard input)
+    pub proof: PathBuf,
+    /// The proof must be for this key
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Its block must be on this chain of headers
+    #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
+    pub headers: Option<PathBuf>,
+    /// Its own headers must lead from this block to its block, or from its block to this one
+    #[arg(long, value_name = "HASH")]
+    pub checkpoint: Option<String>,
+    /// The block must be so deep, itself counted
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min_confirmations: u32,
+    /// The block must be no deeper: what it says may have changed since
+    #[arg(long, value_name = "N")]
+    pub max_confirmations: Option<u32>,
+    /// The block must be no older, in seconds
+    #[arg(long, value_name = "S")]
+    pub max_age: Option<u64>,
+}

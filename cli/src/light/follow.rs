@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use chain::Hash;
-use chain::header::{HEADER_BYTES, Header};
+use chain::header::Header;
 use chain::light::{LightChain, More, Source};
 use chain::rules::RuleError;
-use data_encoding::HEXLOWER;
 use serde_json::Value;
 
+use super::proof::read_header;
 use super::{PATIENCE, begin, now_s};
 use crate::client::{Client, ClientError};
 use crate::command::{MAX_PAGE_HEADERS, headers_after};
@@ -103,12 +103,7 @@ pub fn read_headers(list: &Value) -> Result<Vec<Header>, FollowError> {
     if list.len() > MAX_PAGE_HEADERS {
         return Err(FollowError::Garbled("the list is too long"));
     }
-    let header = |hex: &Value| {
-        let bytes = hex.as_str().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
-        let bytes: Option<[u8; HEADER_BYTES]> = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(|bytes| Header::decode(&bytes))
-    };
-    let headers = list.iter().map(header).collect::<Option<Vec<Header>>>();
+    let headers = list.iter().map(read_header).collect::<Option<Vec<Header>>>();
     headers.ok_or(FollowError::Garbled("a header is not 160 hex digits"))
 }
 

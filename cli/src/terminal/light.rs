@@ -1,4 +1,6 @@
-//! The commands of who runs no node: `headers`.
+//! The commands of who runs no node: `headers`, `prove`, `verify`.
+
+mod proofs;
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,9 @@ use crate::args::{Global, HeaderFileArgs, HeadersCommand};
 use crate::client::Client;
 use crate::config;
 use crate::light::file::{self, Contents, HeaderFile};
-use crate::light::{follow, now_s, pause};
+use crate::light::{PAUSE, follow, now_s, pause};
+
+pub(super) use proofs::{prove, verify};
 
 /// A light client's own headers in the data folder.
 const HEADERS_FILE: &str = "headers.light";
@@ -29,7 +33,7 @@ pub(super) fn headers(global: &Global, command: HeadersCommand) -> Result<(), Te
 }
 
 /// Reads a file of headers, and tells of what is wrong in it.
-pub(super) fn read(global: &Global, path: &Path) -> Result<LightChain, TerminalError> {
+fn read(global: &Global, path: &Path) -> Result<LightChain, TerminalError> {
     let network = config::network(global.network.as_deref())?;
     Ok(told(path, file::read(path, &network)?))
 }
@@ -117,7 +121,7 @@ fn follow(
     let mut troubles: Vec<Option<String>> = vec![None; asked.len()];
     let mut told = None;
     loop {
-        let (mut answered, mut last) = (false, None);
+        let mut answered = false;
         for (node, trouble) in asked.iter().zip(&mut troubles) {
             match ask(global, *node, &mut chain, &mut file) {
                 Ok(()) => (answered, *trouble) = (true, None),
@@ -129,7 +133,6 @@ fn follow(
                         eprintln!("{}", now.as_deref().unwrap_or_default());
                     }
                     *trouble = now;
-                    last = Some(error);
                 }
             }
         }
@@ -137,10 +140,10 @@ fn follow(
             told = Some(chain.tip());
             print(global, &shown(&chain, now_s()), show::fields)?;
         }
-        match last {
-            Some(error) if once && !answered => return Err(error),
-            _ if once => return Ok(()),
-            _ => pause(),
+        match (once, answered) {
+            (true, true) => return Ok(()),
+            (true, false) => return Err(TerminalError::Nobody),
+            (false, _) => pause(PAUSE),
         }
     }
 }
