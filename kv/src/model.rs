@@ -42,6 +42,8 @@ pub(crate) struct Model {
     accounts: BTreeMap<PublicKey, Account>,
     keys: BTreeMap<Vec<u8>, ModelKey>,
     rewards: BTreeMap<u32, (PublicKey, u64)>,
+    /// What the last block paid out: it is in an account, but has a row of its own for one block.
+    due: Option<(PublicKey, u64)>,
 }
 
 impl Model {
@@ -53,6 +55,7 @@ impl Model {
             accounts: BTreeMap::new(),
             keys: BTreeMap::new(),
             rewards: BTreeMap::new(),
+            due: None,
         }
     }
 
@@ -104,7 +107,8 @@ impl Model {
         let amount = self.network.subsidy.at(self.height) + self.fees;
         self.rewards.insert(self.height, (payee, amount));
         let due = self.height.checked_sub(self.network.subsidy.maturity_blocks);
-        if let Some((payee, amount)) = due.and_then(|height| self.rewards.remove(&height)) {
+        self.due = due.and_then(|height| self.rewards.remove(&height));
+        if let Some((payee, amount)) = self.due {
             self.accounts.entry(payee).or_default().balance += amount;
         }
         self.height += 1;
@@ -200,10 +204,14 @@ impl Model {
 
     /// Rows that the state should have.
     pub(crate) fn row_count(&self) -> usize {
-        let accounts = self.accounts.values().filter(|account| **account != Account::default());
+        let due = self.due.filter(|(_, amount)| *amount > 0);
+        let accounts = self.accounts.iter().filter(|(key, account)| {
+            let due = due.filter(|(payee, _)| payee == *key).map_or(0, |(_, amount)| amount);
+            **account != Account { balance: due, sequence: 0 }
+        });
         let versions: usize = self.keys.values().map(|key| key.versions.len()).sum();
         let rewards = self.rewards.values().filter(|(_, amount)| *amount > 0);
-        accounts.count() + self.keys.len() + versions + rewards.count()
+        accounts.count() + self.keys.len() + versions + rewards.count() + due.iter().count()
     }
 
     /// Coins in accounts and on their way there, in the smallest unit.

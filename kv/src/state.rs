@@ -2,7 +2,8 @@
 //!
 //! | Row key | Row |
 //! |---|---|
-//! | `a` ‖ public key (32) | [`Account`](chain::execute::Account); an account of zeros has no row |
+//! | `a` ‖ public key (32) | [`Account`], without the reward that is due; one of zeros has no row |
+//! | `d` | [`Reward`] that is due: the next block credits it, and readers count it in already |
 //! | `k` ‖ key | [`Head`] |
 //! | `m` ‖ height (4, big-endian) | [`Reward`] that block earned and nobody can spend yet |
 //! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | [`Version`]; never changed once written |
@@ -15,6 +16,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use chain::Hash;
+use chain::execute::Account;
 use chain::params::KeyPolicy;
 use chain::store::StoreError;
 use chain::tx::PublicKey;
@@ -86,13 +88,27 @@ pub(crate) struct Version<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// A block's reward while it matures.
+/// Row key of the reward that is due.
+pub(crate) const DUE_ROW: &[u8] = b"d";
+
+/// A block's reward until it is credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reward {
     /// Who receives it.
     pub(crate) payee: PublicKey,
     /// Subsidy and fees, in the smallest unit.
     pub(crate) amount: u64,
+}
+
+/// An account that received a reward.
+pub(crate) fn credited(account: Account, amount: u64) -> Account {
+    // Saturates only where a network creates more than 2^64 units; the rest is lost.
+    Account { balance: account.balance.saturating_add(amount), ..account }
+}
+
+/// Whether this is the row key of an account or a head.
+pub(crate) fn is_committed(row: &[u8]) -> bool {
+    matches!(row.first(), Some(b'a' | b'k'))
 }
 
 /// Row key of an account.

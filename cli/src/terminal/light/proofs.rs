@@ -204,7 +204,7 @@ fn put_entry(object: &mut Map<String, Value>, entry: &Entry) {
 /// Every field on its own line, and more than one version as a table below.
 fn person(value: &Value) -> String {
     let mut shown = value.clone();
-    let versions = shown.as_object_mut().and_then(|fields| fields.remove("versions"));
+    let versions = shown.as_object_mut().and_then(|fields| fields.shift_remove("versions"));
     let count = versions.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
     let table = if count > 1 { show::history(value) } else { String::new() };
     format!("{}{table}", show::fields(&shown))
