@@ -6,6 +6,7 @@ mod account;
 mod ban;
 mod block;
 mod get;
+mod headers;
 mod history;
 mod node;
 mod put;
@@ -26,6 +27,7 @@ pub use account::{BalanceArgs, SendArgs};
 pub use ban::{BanArgs, UnbanArgs};
 pub use block::BlockArgs;
 pub use get::RetrieveArgs;
+pub use headers::{MAX_PAGE_HEADERS, headers_after, headers_from};
 pub use history::RetrieveAllArgs;
 pub use node::{AddPeerArgs, MineBlocksArgs};
 pub use put::{DeleteArgs, HandOverArgs, PutArgs};
@@ -63,6 +65,7 @@ pub const COMMANDS: &[Command] = &[
     watch::UNWATCH,
     transaction::SUBMIT,
     block::BLOCK,
+    headers::HEADERS,
     node::STATUS,
     node::PEERS,
     node::MINERS,

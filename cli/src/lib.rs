@@ -15,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod descriptors;
 pub mod folder;
+pub mod light;
 pub mod mine;
 pub mod node;
 mod pace;

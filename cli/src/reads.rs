@@ -7,12 +7,15 @@ use chain::block::Block;
 use chain::execute::Order;
 use chain::params::Network;
 use chain::store::{Archive, ChainPoint, SqliteArchive, StoreError};
+use data_encoding::HEXLOWER;
+use kv::proof::{self, Extent};
 use kv::query::{HistoryPage, Scan, ScanPage};
 use kv::{Effect, Entry, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
 
+use crate::light::proof::ProofFile;
 use crate::reply::{Code, Failure, put_bytes};
-use crate::request::{At, BlockName, Read};
+use crate::request::{At, BlockName, HeadersFrom, Read};
 use raw::Found;
 
 /// An answer.
@@ -116,11 +119,13 @@ impl Reader<'_> {
             Read::RetrieveAll { key, limit, after, order } => {
                 self.retrieve_all(key, *limit, *after, *order)
             }
+            Read::Prove { key, extent } => self.prove(key, *extent),
             Read::Scan { prefix, after, limit, values } => {
                 let scan = Scan { prefix, after: after.as_deref(), limit: *limit, values: *values };
                 self.query.scan(scan)?.render(self)
             }
             Read::Block(name) => self.block(*name),
+            Read::Headers { from, limit } => self.headers(from, *limit),
             Read::Inclusion(txid) => self.inclusion(txid),
             Read::Raw(_) => unreachable!("answered without JSON"),
         }
@@ -177,6 +182,15 @@ impl Reader<'_> {
         object.insert("versions".to_string(), versions.into());
         object.insert("next".to_string(), next.into());
         Ok(Ok(object.into()))
+    }
+
+    fn prove(&self, key: &[u8], extent: Extent) -> Shown {
+        let proof = match proof::prove(self.archive, self.network, key, extent)? {
+            Ok(proof) => proof,
+            Err(error) => return Ok(Err(Failure::new(Code::Refused, error))),
+        };
+        let headers = self.archive.main_headers(proof.coinbase.height, 1)?;
+        Ok(Ok(ProofFile::new(self.network, proof, headers).to_json()))
     }
 
     fn put_entry(&self, object: &mut Map<String, Value>, entry: &Entry) -> Result<(), StoreError> {
@@ -241,6 +255,23 @@ impl Reader<'_> {
             "reward": block.coinbase.value,
             "transactions": txids,
         })))
+    }
+
+    fn headers(&self, from: &HeadersFrom, limit: usize) -> Shown {
+        let from = match from {
+            HeadersFrom::Height(height) => *height,
+            HeadersFrom::After(hashes) => {
+                let known =
+                    hashes.iter().find_map(|hash| self.archive.main_height(hash).transpose());
+                known.transpose()?.map_or(1, |height| height.saturating_add(1))
+            }
+        };
+        let headers = self.archive.main_headers(from, limit)?;
+        let hex: Vec<String> =
+            headers.iter().map(|header| HEXLOWER.encode(&header.encode())).collect();
+        let tip = self.archive.tip()?;
+        let tip = json!({ "height": tip.height, "hash": tip.hash.to_string() });
+        Ok(Ok(json!({ "from": from, "headers": hex, "tip": tip })))
     }
 
     fn inclusion(&self, txid: &Hash) -> Shown {

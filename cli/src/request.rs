@@ -117,6 +117,13 @@ pub enum Read {
         /// Oldest or newest first.
         order: Order,
     },
+    /// A proof of what the state says of a key.
+    Prove {
+        /// The key.
+        key: Vec<u8>,
+        /// Whether it shows all versions.
+        extent: kv::proof::Extent,
+    },
     /// Live keys with a prefix, by pages.
     Scan {
         /// What they start with.
@@ -130,6 +137,13 @@ pub enum Read {
     },
     /// A block of the main chain.
     Block(BlockName),
+    /// Headers of the main chain, a page.
+    Headers {
+        /// Where the page begins.
+        from: HeadersFrom,
+        /// Headers in a page.
+        limit: usize,
+    },
     /// Whether and where the main chain has a transaction.
     Inclusion(Hash),
     /// Of the Redis protocol.
@@ -145,6 +159,15 @@ pub enum At {
     Version(u64),
     /// The newest as of this height.
     Height(u32),
+}
+
+/// Where a page of headers begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadersFrom {
+    /// At this height.
+    Height(u32),
+    /// After the first of these blocks that is on the main chain; after genesis if none is.
+    After(Vec<Hash>),
 }
 
 /// How a block is named.

@@ -116,7 +116,7 @@ impl<S: Store> Ledger<S> {
         let base = Base {
             network: &self.network,
             machine: &*self.machine,
-            view: &self.store,
+            tip: &self.store,
             parent: self.tree.parent_facts(tip),
             parent_hash: self.tree.point(tip).hash,
             payee: mining.payee,
@@ -134,7 +134,8 @@ impl<S: Store> Ledger<S> {
             return Ok(());
         }
         let header = template.solved(&self.network, *payee, solution).and_then(|block| {
-            let added = self.add_header(now, &CheckedHeader::of(&block))?;
+            let added =
+                self.tree.admit(&self.network, now.seconds(), &CheckedHeader::of(&block))?;
             Ok((block, added))
         });
         match header {
