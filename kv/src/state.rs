@@ -3,10 +3,10 @@
 //! | Row key | Row |
 //! |---|---|
 //! | `a` ‖ public key (32) | [`Account`], without the reward that is due; one of zeros has no row |
-//! | `d` | [`Reward`] that is due: the next block credits it, and readers count it in already |
+//! | `d` | `Reward` that is due: the next block credits it, and readers count it in already |
 //! | `k` ‖ key | [`Head`] |
-//! | `m` ‖ height (4, big-endian) | [`Reward`] that block earned and nobody can spend yet |
-//! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | [`Version`]; never changed once written |
+//! | `m` ‖ height (4, big-endian) | `Reward` that block earned and nobody can spend yet |
+//! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | `Version`; never changed once written |
 //!
 //! Big-endian numbers make the order of rows that of numbers; the length keeps the versions of
 //! one key together. Rows are postcard. They hold no block time, because a miner may roll it:
