@@ -114,6 +114,9 @@ impl<S: Store> Ledger<S> {
             Input::Transaction { source, transaction } => {
                 self.transaction(source, transaction)?;
             }
+            Input::Submission { request, transactions } => {
+                self.submission(request, &transactions)?;
+            }
             Input::Write { request, draft } => self.write(request, draft)?,
             Input::Lookup { request, txid } => self.lookup(request, txid),
             Input::Account { request, key } => self.account(request, key)?,

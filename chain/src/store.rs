@@ -266,12 +266,12 @@ pub trait Store: Archive + Send {
     /// When the store fails.
     fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError>;
 
-    /// Keeps a transaction that this node acknowledged until it is in a block, whatever happens
+    /// Keeps transactions that this node acknowledges until they are in a block, whatever happens
     /// to the process.
     ///
     /// # Errors
     /// When the store fails.
-    fn keep_pending(&mut self, transaction: &[u8]) -> Result<(), StoreError>;
+    fn keep_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError>;
 
     /// The transactions kept, oldest first.
     ///

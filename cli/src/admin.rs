@@ -73,6 +73,9 @@ pub struct ReadJob {
 /// The latest list of peers, put there by the reactor.
 pub type PeerList = Arc<Mutex<Arc<[PeerInfo]>>>;
 
+/// Transactions that a client has signed, at least one.
+pub type SignedBytes = Vec<Vec<u8>>;
+
 /// What the admin port is joined to.
 pub struct Joints {
     /// From other threads.
@@ -80,7 +83,7 @@ pub struct Joints {
     /// To the ledger.
     pub ledger: Sender<ledger::Input>,
     /// To the verify stage: transactions that clients have signed.
-    pub submit: Box<dyn Fn(RequestId, Vec<u8>) -> Result<(), Failure> + Send>,
+    pub submit: Box<dyn Fn(RequestId, SignedBytes) -> Result<(), Failure> + Send>,
     /// To the readers.
     pub reads: Box<dyn Fn(ReadJob) -> Result<(), Failure> + Send>,
     /// To the protocol: addresses to connect to, bans.

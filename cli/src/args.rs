@@ -283,6 +283,8 @@ pub enum WalletCommand {
 pub enum BenchCommand {
     /// Reads a second at a node of its own, and how long each takes, while it mines and while not
     Get(bench::GetArgs),
+    /// Puts a second that a node of its own confirms, and how long each takes
+    Put(bench::PutArgs),
     /// How fast a new node gets a chain from two peers
     Sync(bench::SyncArgs),
     /// Hashes a second, by mining kernel and number of threads

@@ -2,6 +2,8 @@
 //! asked over TCP.
 
 mod get;
+mod limits;
+mod put;
 mod sync;
 
 use std::time::Instant;
@@ -12,6 +14,7 @@ use crate::child::ChildError;
 use crate::client::ClientError;
 use crate::node::NodeError;
 pub use get::{GetArgs, GetReport, get};
+pub use put::{PutArgs, PutReport, put};
 pub use sync::{SyncArgs, SyncReport, sync};
 
 /// Why nothing was measured.
@@ -35,6 +38,9 @@ pub enum BenchError {
     /// A file cannot be written.
     #[error("a temporary folder cannot be written: {0}")]
     Io(#[from] std::io::Error),
+    /// A write did not end as it should.
+    #[error("the node answered a write with {0}")]
+    NotWritten(String),
     /// A value is not what was written.
     #[error("the node answered a read with another value: {0}")]
     Differs(String),

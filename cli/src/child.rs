@@ -15,6 +15,9 @@ use crate::folder;
 /// How long a node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The unit of times in /proc, the same on every Linux (proc(5): USER_HZ).
+const TICKS_PER_SECOND: u64 = 100;
+
 /// Why a node of ours cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
@@ -47,6 +50,26 @@ pub struct ChildSetup {
     pub listen: Option<SocketAddr>,
     /// `--peer`s.
     pub peers: Vec<SocketAddr>,
+}
+
+/// What a process has used since it began.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Of all its threads.
+    pub cpu: Duration,
+    /// Given to the system for disks, whether they have it or not.
+    pub written_bytes: u64,
+}
+
+impl Usage {
+    /// What was used since an earlier look.
+    #[must_use]
+    pub fn since(self, earlier: Usage) -> Usage {
+        Usage {
+            cpu: self.cpu.saturating_sub(earlier.cpu),
+            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
+        }
+    }
 }
 
 /// A running node. Killed when dropped.
@@ -132,6 +155,33 @@ impl ChildNode {
     /// When it does not answer, or says no.
     pub fn ask(&self, line: &str) -> Result<Value, ClientError> {
         self.client()?.ask(line)
+    }
+
+    /// What it has used so far, where the system tells (Linux).
+    pub fn usage(&self) -> Option<Usage> {
+        let read =
+            |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", self.process.id()));
+        // proc(5): the name in parentheses can hold anything; the 14th and 15th field are times.
+        let stat = read("stat").ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+        let ticks: u64 = ticks.collect::<Result<Vec<_>, _>>().ok()?.iter().sum();
+        let io = read("io").ok()?;
+        let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?;
+        Some(Usage {
+            cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
+            written_bytes: written.parse().ok()?,
+        })
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not answer or cannot be waited for.
+    pub fn stop(mut self) -> Result<(), ChildError> {
+        self.ask("SHUTDOWN")?;
+        let wait = |source| ChildError::System { what: "cannot wait for a node", source };
+        self.process.wait().map(|_| ()).map_err(wait)
     }
 
     /// Ends it with SIGKILL: no good-bye, nothing flushed.

@@ -19,11 +19,11 @@ pub enum Request {
         /// Whether to wait for blocks before answering.
         wait: Option<Wait>,
     },
-    /// Taken into the pool as it is.
+    /// Taken into the pool as they are, in order.
     Submit {
-        /// The signed transaction's bytes.
-        transaction: Vec<u8>,
-        /// Whether to wait for blocks before answering.
+        /// Signed transactions as bytes, at least one.
+        transactions: Vec<Vec<u8>>,
+        /// Whether to wait for blocks before answering, of the last one.
         wait: Option<Wait>,
     },
     /// Where a transaction stands.

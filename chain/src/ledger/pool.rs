@@ -30,7 +30,7 @@ impl<S: Store> Ledger<S> {
                 self.outbox.push_back(Output::Refused { from, txid, refusal });
             }
             (Source::Client(request), Ok(())) => {
-                self.keep(&transaction)?;
+                self.keep(std::slice::from_ref(&transaction))?;
                 self.say_pooled(transaction, None, false);
                 self.answer(request, Answer::Accepted { txid });
             }
@@ -38,6 +38,30 @@ impl<S: Store> Ledger<S> {
                 self.answer(request, Answer::Refused(refusal));
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn submission(
+        &mut self,
+        request: RequestId,
+        transactions: &[CheckedTransaction],
+    ) -> Result<(), StoreError> {
+        let mut refusal = None;
+        let mut taken = 0;
+        for transaction in transactions {
+            if let Err(why) = self.take_in(transaction)? {
+                refusal = Some(why);
+                break;
+            }
+            taken += 1;
+        }
+        let taken = &transactions[..taken];
+        self.keep(taken)?;
+        for transaction in taken {
+            self.say_pooled(transaction.clone(), None, false);
+        }
+        let txids = taken.iter().map(|transaction| transaction.txid()).collect();
+        self.answer(request, Answer::Submitted { txids, refusal });
         Ok(())
     }
 
@@ -133,7 +157,7 @@ impl<S: Store> Ledger<S> {
         match self.take_in(transaction)? {
             Ok(()) => {
                 if self.key.as_ref().is_some_and(|key| PublicKey::from(key) == transaction.signer) {
-                    self.keep(transaction)?;
+                    self.keep(std::slice::from_ref(transaction))?;
                 }
                 self.say_pooled(transaction.clone(), None, true);
             }
@@ -203,10 +227,12 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    fn keep(&mut self, transaction: &CheckedTransaction) -> Result<(), StoreError> {
-        self.store.keep_pending(transaction.bytes())?;
-        self.kept.insert(transaction.txid());
-        self.kept_records += 1;
+    fn keep(&mut self, transactions: &[CheckedTransaction]) -> Result<(), StoreError> {
+        let bytes: Vec<&[u8]> =
+            transactions.iter().map(|transaction| transaction.bytes()).collect();
+        self.store.keep_pending(&bytes)?;
+        self.kept.extend(transactions.iter().map(|transaction| transaction.txid()));
+        self.kept_records += transactions.len();
         Ok(())
     }
 

@@ -112,6 +112,14 @@ pub enum Input {
         /// The transaction.
         transaction: CheckedTransaction,
     },
+    /// Signed transactions that a client hands in together. They are taken in order, up to the
+    /// first that is refused.
+    Submission {
+        /// Who asked.
+        request: RequestId,
+        /// At least one.
+        transactions: Vec<CheckedTransaction>,
+    },
     /// Sign this with the node's key and take it in.
     Write {
         /// Who asked.
@@ -265,6 +273,13 @@ pub enum Answer {
     Accepted {
         /// Its id.
         txid: Hash,
+    },
+    /// Of a submission these are in the pool: all, or those before the first that was refused.
+    Submitted {
+        /// Their ids, in order.
+        txids: Vec<Hash>,
+        /// Why no more.
+        refusal: Option<Refusal>,
     },
     /// The transaction was not taken.
     Refused(Refusal),

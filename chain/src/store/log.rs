@@ -143,21 +143,34 @@ impl RecordLog {
     /// # Errors
     /// When the file cannot be written; the log then still ends where it did.
     pub(super) fn append(&mut self, payload: &[u8]) -> Result<Location, StoreError> {
-        let length = u32::try_from(payload.len()).expect("records are capped far below 4 GiB");
-        assert!(length <= MAX_RECORD_BYTES, "the rules cap a block's size");
-        let location = Location { offset: self.end, length };
-        let mut record = Vec::with_capacity(RECORD_HEAD_BYTES + payload.len());
-        record.extend(length.to_le_bytes());
-        record.extend(crc32c::crc32c(payload).to_le_bytes());
-        record.extend(payload);
-        if let Err(error) = self.file.write_all_at(&record, self.end) {
+        self.append_all(&[payload])?;
+        let length = u32::try_from(payload.len()).expect("checked when it was appended");
+        let offset = self.end - RECORD_HEAD_BYTES as u64 - u64::from(length);
+        Ok(Location { offset, length })
+    }
+
+    /// Appends records by one write, not yet synced.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the log then still ends where it did.
+    pub(super) fn append_all(&mut self, payloads: &[&[u8]]) -> Result<(), StoreError> {
+        let bytes = payloads.iter().map(|payload| RECORD_HEAD_BYTES + payload.len()).sum();
+        let mut records = Vec::with_capacity(bytes);
+        for payload in payloads {
+            let length = u32::try_from(payload.len()).expect("records are capped far below 4 GiB");
+            assert!(length <= MAX_RECORD_BYTES, "the rules cap a block's size");
+            records.extend(length.to_le_bytes());
+            records.extend(crc32c::crc32c(payload).to_le_bytes());
+            records.extend(*payload);
+        }
+        if let Err(error) = self.file.write_all_at(&records, self.end) {
             // A part may have been written: cut it off so that the tail is whole again.
             self.file.set_len(self.end).ok();
             return Err(self.io(error));
         }
-        self.end = location.end();
-        self.synced = false;
-        Ok(location)
+        self.end += records.len() as u64;
+        self.synced &= records.is_empty();
+        Ok(())
     }
 
     /// Brings all records to stable storage, if any is not there yet.
@@ -185,9 +198,7 @@ impl RecordLog {
             _ => {}
         }
         let mut fresh = RecordLog::open(&path, genesis)?;
-        for payload in payloads {
-            fresh.append(payload)?;
-        }
+        fresh.append_all(payloads)?;
         fresh.sync()?;
         std::fs::rename(&path, &self.path).map_err(|error| self.io(error))?;
         sync_folder(&self.path)?;

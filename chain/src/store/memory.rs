@@ -192,8 +192,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn keep_pending(&mut self, transaction: &[u8]) -> Result<(), StoreError> {
-        self.pending.push(transaction.to_vec());
+    fn keep_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError> {
+        self.pending.extend(transactions.iter().map(|bytes| bytes.to_vec()));
         Ok(())
     }
 

@@ -593,8 +593,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn keep_pending(&mut self, transaction: &[u8]) -> Result<(), StoreError> {
-        self.pending.append(transaction).map(|_| ())
+    fn keep_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError> {
+        self.pending.append_all(transactions).map(|_| ())
     }
 
     fn pending(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {

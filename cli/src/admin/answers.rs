@@ -1,6 +1,7 @@
 //! What other threads say: answers to questions of clients, and news of the chain.
 
 use chain::ledger::{self, Answer, PoolStatus, RequestId};
+use chain::mempool::Refusal;
 use chain::store::ChainPoint;
 use net::ServiceOutput;
 use serde_json::{Value, json};
@@ -76,6 +77,18 @@ impl Admin {
                 self.lives.is_pending(&txid);
                 return;
             }
+            (Asked::Write(client, wait), Answer::Submitted { txids, refusal }) => {
+                match (submitted(&txids, refusal), wait, txids.last()) {
+                    (Ok(_), Some(wait), Some(last)) => {
+                        self.asked.remove(&request);
+                        self.lives.wait(*last, self.waiter(client, wait));
+                        self.lives.is_pending(last);
+                        return;
+                    }
+                    (answer, ..) => answer,
+                }
+            }
+            (_, Answer::Submitted { .. }) => unreachable!("only writes are submitted"),
             (_, Answer::Accepted { txid }) => {
                 Ok(json!({ "txid": txid.to_string(), "status": "pending" }))
             }
@@ -153,6 +166,26 @@ impl Admin {
 
 pub(super) fn locked() -> Failure {
     Failure::new(Code::Locked, "the node's wallet is locked; start it with --passphrase-file")
+}
+
+/// What to say of a submission.
+fn submitted(txids: &[chain::Hash], refusal: Option<Refusal>) -> Result<Value, Failure> {
+    match (txids, refusal) {
+        ([], Some(refusal)) => Err(Failure::new(Code::Refused, refusal)),
+        (taken, Some(refusal)) => {
+            let taken = taken.len();
+            let what = format!(
+                "{refusal} (transaction {} of the line; the {taken} before it are pending)",
+                taken + 1
+            );
+            Err(Failure::new(Code::Refused, what))
+        }
+        ([txid], None) => Ok(json!({ "txid": txid.to_string(), "status": "pending" })),
+        (txids, None) => {
+            let txids: Vec<String> = txids.iter().map(chain::Hash::to_string).collect();
+            Ok(json!({ "txids": txids, "status": "pending" }))
+        }
+    }
 }
 
 fn unknown(txid: &chain::Hash) -> Failure {

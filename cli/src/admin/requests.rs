@@ -32,9 +32,9 @@ impl Admin {
                 let request = self.ask(Asked::Write(id, wait));
                 self.tell_ledger(request, ledger::Input::Write { request, draft })
             }
-            Request::Submit { transaction, wait } => {
+            Request::Submit { transactions, wait } => {
                 let request = self.ask(Asked::Write(id, wait));
-                (self.joints.submit)(request, transaction).inspect_err(|_| self.forget(request))
+                (self.joints.submit)(request, transactions).inspect_err(|_| self.forget(request))
             }
             Request::Balance(key) => {
                 let request = self.ask(Asked::Balance(id));

@@ -178,7 +178,7 @@ fn read(
 }
 
 /// The value that so many of a thousand do not exceed, in milliseconds.
-fn percentile(sorted: &[Duration], per_mille: usize) -> f64 {
+pub(super) fn percentile(sorted: &[Duration], per_mille: usize) -> f64 {
     let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
     sorted[rank - 1].as_secs_f64() * 1000.0
 }

@@ -5,33 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::header::Header;
-use chain::ledger::{Input, Ledger, LedgerOptions, Mined, Output, PeerId, Source, Time};
-use chain::mempool::PoolLimits;
+use chain::ledger::{Input, Mined, Output, PeerId, Source};
 use chain::params::{Mining, Network};
-use chain::store::{Archive, SqliteArchive, SqliteStore};
 use chain::template::Template;
-use chain::tx::{PublicKey, SigningKey, TRANSACTION_VERSION, Unsigned};
+use chain::tx::{PublicKey, SigningKey};
 use chain::verify::Verifier;
-use chain::{CompactTarget, Hash, sha256d};
 use clap::Args;
-use kv::{Expect, KeyValue, Operation};
+use kv::KeyValue;
 use miner::Solution;
 use serde::Serialize;
 
+use super::limits::{BITS, limits, open, put, time_of, writer};
 use super::{BenchError, now};
 use crate::child::{ChildNode, ChildSetup};
 
-/// Half of all hashes meet it: proof of work costs nothing here.
-const BITS: CompactTarget = CompactTarget(0x207f_ffff);
-
 /// Accounts that write in turn.
-const WRITERS: u64 = 64;
+const WRITERS: u32 = 64;
 
-/// Between two blocks of the chain, in seconds.
-const INTERVAL_S: u64 = 2;
-
-/// Blocks that share a commit while the limits are measured, as they do in a node that catches up.
-const BLOCKS_A_COMMIT: u32 = 2000;
+/// Of each value.
+const VALUE_BYTES: usize = 64;
 
 /// Between two looks at the new node.
 const POLL: Duration = Duration::from_millis(50);
@@ -102,7 +94,7 @@ pub fn sync(
     std::fs::create_dir(&one)?;
     std::fs::create_dir(&other)?;
     grow(&one, &network, args, &mut |share| progress("making a chain", share))?;
-    let limits = limits(&one, temp.path(), &network, args, &mut |share| {
+    let spent = limits(&one, temp.path(), &network, &mut |share| {
         progress("measuring the limits", share);
     })?;
     for entry in std::fs::read_dir(&one)? {
@@ -127,7 +119,8 @@ pub fn sync(
     wait_for(&fresh, args.blocks, &mut |share| progress("catching up", share))?;
     let seconds = started.elapsed().as_secs_f64();
     let bytes = std::fs::metadata(one.join("blocks.log"))?.len();
-    let [verify, hash, ledger] = limits;
+    let [verify, hash, ledger] = [spent.verify, spent.hash, spent.ledger]
+        .map(|spent| f64::from(args.blocks) / spent.as_secs_f64());
     let blocks_per_second = f64::from(args.blocks) / seconds;
     let ceiling_per_second = verify.min(hash).min(ledger);
     Ok(SyncReport {
@@ -145,29 +138,6 @@ pub fn sync(
     })
 }
 
-fn open(
-    folder: &Path,
-    network: &Network,
-    payee: Option<PublicKey>,
-) -> Result<Ledger<SqliteStore>, BenchError> {
-    let options = LedgerOptions {
-        network: network.clone(),
-        machine: Arc::new(KeyValue),
-        key: None,
-        payee,
-        extranonce_start: 0,
-        pool: PoolLimits::default(),
-        secret: [0; 32],
-    };
-    Ok(crate::node::open_ledger(folder, options)?)
-}
-
-/// A ledger's time when it makes the block of this height.
-fn time_of(network: &Network, height: u32) -> Time {
-    let seconds = u64::from(network.genesis_time) + INTERVAL_S * u64::from(height);
-    Time { unix_ms: seconds * 1000 }
-}
-
 /// Makes a chain with the node's own code: pool, templates, blocks.
 fn grow(
     folder: &Path,
@@ -176,14 +146,18 @@ fn grow(
     progress: &mut dyn FnMut(f64),
 ) -> Result<(), BenchError> {
     let genesis = network.genesis_hash();
-    let keys: Vec<SigningKey> =
-        (0..WRITERS).map(|writer| SigningKey::from(sha256d(&writer.to_le_bytes()).0)).collect();
+    let keys: Vec<SigningKey> = (0..WRITERS).map(writer).collect();
     let mut ledger = open(folder, network, Some(PublicKey::from(&keys[0])))?;
     let mut verifier = Verifier::new(network.clone(), Arc::new(KeyValue), [0; 32]);
     let mut written = 0u64;
     for height in 1..=args.blocks {
         let signed: Vec<Vec<u8>> = (written..written + u64::from(args.transactions))
-            .map(|number| put(&keys, number, &genesis))
+            .map(|number| {
+                let (writer, sequence) = (number % u64::from(WRITERS), number / u64::from(WRITERS));
+                let key = &keys[usize::try_from(writer).expect("few writers")];
+                let name = std::iter::once(format!("key{number}"));
+                put(key, sequence, name, &[b'v'; VALUE_BYTES], &genesis)
+            })
             .collect();
         written += u64::from(args.transactions);
         let now = time_of(network, height);
@@ -209,27 +183,6 @@ fn grow(
     Ok(ledger.flush()?)
 }
 
-/// The transaction of this number: the writers take turns, each key is new.
-fn put(keys: &[SigningKey], number: u64, genesis: &Hash) -> Vec<u8> {
-    let key = &keys[usize::try_from(number % WRITERS).expect("few writers")];
-    let name = format!("key{number}");
-    let operation = Operation::Put {
-        key: name.as_bytes(),
-        value: &[b'v'; 64],
-        expect: Expect::Any,
-        policy: None,
-    };
-    let unsigned = Unsigned {
-        version: TRANSACTION_VERSION,
-        signer: PublicKey::from(key),
-        sequence: number / WRITERS,
-        expires_at: 0,
-        fee: 0,
-        operations: vec![operation.encode()],
-    };
-    unsigned.sign(key, genesis).bytes().to_vec()
-}
-
 /// Tries nonces until one is good, which is soon.
 fn solve(template: &Template) -> Solution {
     let job = template.job();
@@ -243,49 +196,6 @@ fn solve(template: &Template) -> Solution {
     let is_met =
         |nonce: &u32| job.target.is_met_by(&Header::decode(&job.header(&solution(*nonce))).hash());
     (0..).find(is_met).map(solution).expect("every second nonce is good")
-}
-
-/// How many blocks a second of the chain in `source` could be verified, hashed, and taken in by a
-/// ledger.
-fn limits(
-    source: &Path,
-    temp: &Path,
-    network: &Network,
-    args: &SyncArgs,
-    progress: &mut dyn FnMut(f64),
-) -> Result<[f64; 3], BenchError> {
-    let archive = SqliteArchive::open(source, network)?;
-    let verifier = Verifier::new(network.clone(), Arc::new(KeyValue), [0; 32]);
-    let folder = temp.join("limit");
-    std::fs::create_dir(&folder)?;
-    let mut ledger = open(&folder, network, None)?;
-    let end = time_of(network, u32::MAX / 4);
-    let mut spent = [Duration::ZERO; 3];
-    for first in (1..=args.blocks).step_by(BLOCKS_A_COMMIT as usize) {
-        let mut blocks = Vec::new();
-        for height in first..=args.blocks.min(first + BLOCKS_A_COMMIT - 1) {
-            let hash = archive.main_hash(height)?.expect("the chain has so many blocks");
-            blocks.push(archive.block_bytes(&hash)?.expect("blocks of the chain are stored"));
-        }
-        let started = now();
-        let hashed = blocks.iter().map(|block| sha256d(block)).max();
-        spent[1] += started.elapsed();
-        assert!(hashed.is_some(), "there is a block");
-        let started = now();
-        let blocks = blocks.into_iter().map(|block| (block, None)).collect();
-        let checked = verifier.blocks(blocks);
-        spent[0] += started.elapsed();
-        let started = now();
-        for block in checked {
-            let block = block.expect("our own block is valid");
-            ledger.take(end, Input::Block { from: PeerId(0), block })?;
-        }
-        ledger.commit(end)?;
-        while ledger.poll().is_some() {}
-        spent[2] += started.elapsed();
-        progress(f64::from(first) / f64::from(args.blocks));
-    }
-    Ok(spent.map(|spent| f64::from(args.blocks) / spent.as_secs_f64()))
 }
 
 fn wait_for(

@@ -5,6 +5,10 @@ use clap::Args;
 
 use super::{Command, Line, UsageError, WaitWords, Words, unexpected};
 use crate::request::{DEFAULT_TIMEOUT_S, Request, Wait};
+use crate::words;
+
+/// Transactions of one line.
+const MAX_SUBMITTED: usize = 1024;
 
 pub(super) const TX: Command = Command {
     name: "TX",
@@ -27,8 +31,8 @@ pub(super) const WAIT: Command = Command {
 pub(super) const SUBMIT: Command = Command {
     name: "SUBMIT",
     alias: None,
-    usage: "base64:transaction [WAIT confirmations] [TIMEOUT s]",
-    about: "Takes in a transaction that a client has signed",
+    usage: "base64:transaction.. [WAIT confirmations] [TIMEOUT s]",
+    about: "Takes in transactions that a client has signed",
     needs_auth: false,
     parse: parse_submit,
 };
@@ -51,14 +55,21 @@ fn parse_wait(rest: &mut Words) -> Result<Request, UsageError> {
 }
 
 fn parse_submit(rest: &mut Words) -> Result<Request, UsageError> {
-    let transaction = rest.bytes("the transaction")?;
+    let mut transactions = vec![rest.bytes("the transaction")?];
     let mut wait = WaitWords::default();
     while let Some(word) = rest.next() {
-        if !wait.take(&word.to_ascii_uppercase(), rest)? {
+        if word.starts_with("base64:") || word.starts_with("hex:") {
+            if transactions.len() == MAX_SUBMITTED {
+                let what = format!("SUBMIT takes at most {MAX_SUBMITTED} transactions");
+                return Err(UsageError(what));
+            }
+            let bytes = words::decode(&word).map_err(|error| UsageError(error.to_string()))?;
+            transactions.push(bytes);
+        } else if !wait.take(&word.to_ascii_uppercase(), rest)? {
             return Err(unexpected(&word));
         }
     }
-    Ok(Request::Submit { transaction, wait: wait.wait()? })
+    Ok(Request::Submit { transactions, wait: wait.wait()? })
 }
 
 fn txid(rest: &mut Words) -> Result<Hash, UsageError> {

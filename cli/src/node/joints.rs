@@ -109,8 +109,8 @@ pub(super) fn join(
     let joints = Joints {
         events,
         ledger: inputs,
-        submit: Box::new(move |request, bytes| {
-            work.try_send(VerifyTask::Client { request, bytes }).map_err(|_| busy())
+        submit: Box::new(move |request, transactions| {
+            work.try_send(VerifyTask::Client { request, transactions }).map_err(|_| busy())
         }),
         reads: Box::new(move |job: ReadJob| {
             reads.try_send(ReadTask::Client(job)).map_err(|_| busy())

@@ -23,12 +23,12 @@ const VERIFY_BATCH: usize = 128;
 pub(super) enum VerifyTask {
     /// From a peer: headers, a block, transactions.
     Peer(Work),
-    /// A transaction that a client has signed.
+    /// Transactions that a client has signed.
     Client {
         /// Whose request.
         request: RequestId,
-        /// The transaction.
-        bytes: Vec<u8>,
+        /// At least one.
+        transactions: Vec<Vec<u8>>,
     },
 }
 
@@ -42,11 +42,11 @@ impl VerifyTask {
     }
 }
 
-/// Where a transaction of a batch came from.
+/// Where transactions of a batch came from, and how many.
 #[derive(Clone, Copy)]
 enum Origin {
-    Peer(PeerId),
-    Client(RequestId),
+    Peer(PeerId, usize),
+    Client(RequestId, usize),
 }
 
 /// What is verified together: transactions or blocks, which do not pass each other.
@@ -78,13 +78,13 @@ impl VerifyStage {
                 match task {
                     VerifyTask::Peer(Work::Transactions { from, list }) => {
                         self.blocks(&mut batch, out);
-                        batch.origins.extend(list.iter().map(|_| Origin::Peer(from)));
+                        batch.origins.push(Origin::Peer(from, list.len()));
                         batch.loose.extend(list);
                     }
-                    VerifyTask::Client { request, bytes } => {
+                    VerifyTask::Client { request, transactions } => {
                         self.blocks(&mut batch, out);
-                        batch.origins.push(Origin::Client(request));
-                        batch.loose.push(bytes);
+                        batch.origins.push(Origin::Client(request, transactions.len()));
+                        batch.loose.extend(transactions);
                     }
                     VerifyTask::Peer(Work::Block { from, bytes, assumed }) => {
                         self.transactions(&mut batch, out);
@@ -107,8 +107,16 @@ impl VerifyStage {
     /// Verifies the transactions that have been collected.
     fn transactions(&mut self, batch: &mut Batch, out: &Outward) {
         let results = self.verifier.transactions(&std::mem::take(&mut batch.loose));
-        for (origin, result) in batch.origins.drain(..).zip(results) {
-            self.pass_on(origin, result, out);
+        let mut results = results.into_iter();
+        for origin in batch.origins.drain(..) {
+            match origin {
+                Origin::Peer(from, count) => {
+                    results.by_ref().take(count).for_each(|result| self.relayed(from, result, out));
+                }
+                Origin::Client(request, count) => {
+                    self.submitted(request, results.by_ref().take(count), out);
+                }
+            }
         }
     }
 
@@ -126,22 +134,40 @@ impl VerifyStage {
         }
     }
 
-    fn pass_on(
+    fn relayed(&self, from: PeerId, result: Result<CheckedTransaction, RuleError>, out: &Outward) {
+        match result {
+            Ok(transaction) => {
+                self.to_ledger(Input::Transaction { source: Source::Peer(from), transaction });
+            }
+            Err(error) => bad_payload(from, &error, out),
+        }
+    }
+
+    /// Passes a client's transactions on if all keep the rules; else none of them.
+    fn submitted(
         &self,
-        origin: Origin,
-        result: Result<CheckedTransaction, RuleError>,
+        request: RequestId,
+        results: impl Iterator<Item = Result<CheckedTransaction, RuleError>>,
         out: &Outward,
     ) {
-        match (origin, result) {
-            (Origin::Peer(peer), Ok(transaction)) => {
-                self.to_ledger(Input::Transaction { source: Source::Peer(peer), transaction });
+        let mut transactions = Vec::new();
+        let mut fault = None;
+        for (place, result) in (1..).zip(results) {
+            match result {
+                Ok(transaction) => transactions.push(transaction),
+                Err(error) => fault = fault.or(Some((place, error))),
             }
-            (Origin::Client(request), Ok(transaction)) => {
-                self.to_ledger(Input::Transaction { source: Source::Client(request), transaction });
-            }
-            (Origin::Peer(peer), Err(error)) => bad_payload(peer, &error, out),
-            (Origin::Client(request), Err(error)) => {
-                let failure = Failure::new(Code::Refused, error);
+        }
+        match fault {
+            None => self.to_ledger(Input::Submission { request, transactions }),
+            Some((place, error)) => {
+                let failure = match place {
+                    1 if transactions.is_empty() => Failure::new(Code::Refused, error),
+                    _ => Failure::new(
+                        Code::Refused,
+                        format!("{error} (transaction {place} of the line; none was taken)"),
+                    ),
+                };
                 out.admin(Event::Refused { request, failure });
             }
         }

@@ -4,12 +4,13 @@ mod plot;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use indicatif::ProgressBar;
 use miner::Kernel;
 use miner::bench::{Report, Row};
 
 use super::{TerminalError, print, progress_bar};
 use crate::args::{self, BenchCommand, Global};
-use crate::bench::{GetArgs, SyncArgs};
+use crate::bench::{GetArgs, PutArgs, SyncArgs};
 
 /// Longest measurement of a row, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
@@ -17,6 +18,7 @@ const MAX_SECONDS: f64 = 3600.0;
 pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), TerminalError> {
     let (threads, kernel, seconds, pin, plot) = match command {
         BenchCommand::Get(args) => return get(global, &args),
+        BenchCommand::Put(args) => return put(global, &args),
         BenchCommand::Sync(args) => return sync(global, &args),
         BenchCommand::Hash { threads, kernel, seconds, pin, plot } => {
             (threads, kernel, seconds, pin, plot)
@@ -86,18 +88,29 @@ fn get(global: &Global, args: &GetArgs) -> Result<(), TerminalError> {
     })
 }
 
+fn put(global: &Global, args: &PutArgs) -> Result<(), TerminalError> {
+    let bar = progress_bar("writing");
+    let report = crate::bench::put(args, &|what, share| shows(&bar, what, share));
+    bar.finish_and_clear();
+    let value = serde_json::to_value(report?).expect("a report has only plain fields");
+    print(global, &value, super::show::fields)
+}
+
+/// Shows what is done and how much of it, 0.0 to 1.0.
+fn shows(bar: &ProgressBar, what: &'static str, share: f64) {
+    bar.set_length(1000);
+    bar.set_message(what);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share is within 0.0 to 1.0"
+    )]
+    bar.set_position((share * 1000.0) as u64);
+}
+
 fn sync(global: &Global, args: &SyncArgs) -> Result<(), TerminalError> {
     let bar = progress_bar("syncing");
-    bar.set_length(1000);
-    let report = crate::bench::sync(args, &mut |what, share| {
-        bar.set_message(what);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share is within 0.0 to 1.0"
-        )]
-        bar.set_position((share * 1000.0) as u64);
-    });
+    let report = crate::bench::sync(args, &mut |what, share| shows(&bar, what, share));
     bar.finish_and_clear();
     let value = serde_json::to_value(report?).expect("a report has only plain fields");
     print(global, &value, super::show::fields)

@@ -3,6 +3,7 @@
 use chain::Hash;
 use chain::params::{KeyPolicy, Network};
 use chain::tx::{PublicKey, SigningKey, TRANSACTION_VERSION, Transaction, Unsigned};
+use data_encoding::HEXLOWER;
 use kv::{Expect, Operation};
 use tests::node::Client;
 
@@ -116,5 +117,38 @@ fn operations_that_no_command_makes_are_refused() {
     assert_refused(submit(&mut client, version.bytes()), "-REFUSED", &["version 2"]);
     let unknown = client.ask(&format!("WAIT {} 1 TIMEOUT 1", Hash::ZERO));
     assert_refused(unknown, "-NOTFOUND", &["neither in the chain nor"]);
+    assert_well(&mut node);
+}
+
+#[test]
+fn of_transactions_on_one_line_those_before_the_first_refused_one_count() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut node = start(temp.path());
+    let mut client = stranger(&node);
+    let word = |transaction: &Transaction| format!("hex:{}", HEXLOWER.encode(transaction.bytes()));
+    let list: Vec<Transaction> =
+        (0..5).map(|sequence| sign(put(sequence, format!("key{sequence}").as_bytes()))).collect();
+    let mut forged = list[1].bytes().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    // What breaks a rule by itself spoils the line.
+    let line = format!("SUBMIT {} hex:{}", word(&list[0]), HEXLOWER.encode(&forged));
+    assert_refused(
+        client.ask(&line),
+        "-REFUSED",
+        &["signature", "transaction 2", "none was taken"],
+    );
+    // What only comes at the wrong time leaves those before it.
+    let line = format!("SUBMIT {} {} {} WAIT 1", word(&list[0]), word(&list[1]), word(&list[1]));
+    let what = ["already in the pool", "transaction 3", "2 before it are pending"];
+    assert_refused(client.ask(&line), "-REFUSED", &what);
+    let rest: Vec<String> = list[2..].iter().map(word).collect();
+    let answer = client.ask(&format!("SUBMIT {} WAIT 1", rest.join(" "))).unwrap();
+    assert_eq!(answer["txid"], list[4].txid().to_string(), "the answer is of the last one");
+    assert_eq!(answer["status"], "confirmed");
+    for number in 0..5 {
+        assert_eq!(client.ask(&format!("RETRIEVE key{number}")).unwrap()["value"], "signed");
+    }
+    let many = "SUBMIT".to_string() + &" hex:00".repeat(1025);
+    assert_refused(client.ask(&many), "-USAGE", &["at most 1024"]);
     assert_well(&mut node);
 }
