@@ -25,6 +25,8 @@ use unwritten::Unwritten;
 const SCHEMA: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"
 const CACHED_STATEMENTS: usize = 64;
+/// Room for the lengths and the tag of a row in a block's undo.
+const UNDO_ROW_BYTES: usize = 11;
 
 const INDEX_FILE: &str = "index.sqlite";
 const BLOCK_LOG_FILE: &str = "blocks.log";
@@ -625,7 +627,7 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
              PRAGMA cache_size = -65536;
              PRAGMA temp_store = MEMORY;
              PRAGMA mmap_size = 0;
-             PRAGMA wal_autocheckpoint = 8192;
+             PRAGMA wal_autocheckpoint = 32768;
              PRAGMA trusted_schema = OFF;
              PRAGMA cell_size_check = ON;",
         )?;
@@ -660,7 +662,11 @@ fn insert_chain_row(
 ) -> rusqlite::Result<usize> {
     let undo: Vec<(&[u8], Option<&[u8]>)> =
         delta.rows.iter().map(|row| (&row.key[..], row.before.as_deref())).collect();
-    let undo = postcard::to_stdvec(&undo).expect("encoding to memory cannot fail");
+    let bytes = |(key, before): &(&[u8], Option<&[u8]>)| {
+        UNDO_ROW_BYTES + key.len() + before.map_or(0, <[u8]>::len)
+    };
+    let buffer = Vec::with_capacity(UNDO_ROW_BYTES + undo.iter().map(bytes).sum::<usize>());
+    let undo = postcard::to_extend(&undo, buffer).expect("encoding to memory cannot fail");
     index
         .prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![height, &block.hash().0[..], &block.header().encode()[..], undo])
