@@ -1,11 +1,13 @@
 //! `verify-chain`: every rule from genesis on, and the index against a fresh execution.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use miner::Hash;
 
 use crate::block::CheckedBlock;
-use crate::execute::{BlockContext, ExecuteError, Order, Range, StateMachine};
+use crate::commitment::{Root, leaf_changes, root_of, update};
+use crate::execute::{BlockContext, Delta, ExecuteError, Order, Range, Row, StateMachine, execute};
 use crate::params::Network;
 use crate::rules::context::{self, ParentFacts};
 use crate::rules::{RuleError, isolation};
@@ -69,13 +71,14 @@ pub fn audit(
         machine,
         // Not secret: nobody can choose signatures in an own chain knowing this.
         verifier: Verifier::new(network.clone(), Arc::clone(machine), genesis.hash().0),
-        replay: MemoryStore::new(&genesis, &crate::execute::Delta::default()),
+        replay: MemoryStore::new(&genesis, &Delta::default()),
         parent: ParentFacts {
             height: 0,
             time: genesis.header().time,
             times: vec![genesis.header().time],
         },
         parent_hash: genesis.hash(),
+        root: genesis.coinbase().state_root,
         transactions: 0,
     };
     let tip = archive.tip()?;
@@ -84,6 +87,7 @@ pub fn audit(
         progress(height);
     }
     let rows = audit.compare_state(tip.height)?;
+    audit.compare_pages(tip.height)?;
     let transactions = audit.transactions;
     Ok(AuditReport { height: tip.height, tip: tip.hash, transactions, rows })
 }
@@ -96,6 +100,7 @@ struct Audit<'a> {
     replay: MemoryStore,
     parent: ParentFacts,
     parent_hash: Hash,
+    root: Root,
     transactions: u64,
 }
 
@@ -122,22 +127,22 @@ impl Audit<'_> {
         self.execute(&block, height)?;
         self.parent.advance(block.header());
         self.parent_hash = hash;
+        self.root = block.coinbase().state_root;
         Ok(())
     }
 
     fn execute(&mut self, block: &CheckedBlock, height: u32) -> Result<(), AuditError> {
         let payee = block.coinbase().payee;
         let context = BlockContext { network: self.network, height, payee };
-        let delta =
-            self.machine.execute(&self.replay, context, block.transactions()).map_err(|error| {
-                match error {
-                    ExecuteError::Invalid { position, fault } => {
-                        let error = RuleError::Transaction { position, fault };
-                        AuditError::Rule { height, error }
-                    }
-                    ExecuteError::Store(error) => AuditError::Store(error),
+        let delta = execute(&**self.machine, &self.replay, context, block.transactions()).map_err(
+            |error| match error {
+                ExecuteError::Invalid { position, fault } => {
+                    let error = RuleError::Transaction { position, fault };
+                    AuditError::Rule { height, error }
                 }
-            })?;
+                ExecuteError::Store(error) => AuditError::Store(error),
+            },
+        )?;
         context::state_root_matches(block.coinbase(), &delta)
             .map_err(|error| AuditError::Rule { height, error })?;
         self.replay.connect(block, height, &delta)?;
@@ -160,29 +165,52 @@ impl Audit<'_> {
     }
 
     fn compare_state(&self, height: u32) -> Result<u64, AuditError> {
-        let mut expected = self.replay.state().iter();
-        let mut from = Vec::new();
-        let mut rows = 0;
-        loop {
-            let range =
-                Range { from: &from, to: &[0xff; 300], order: Order::Ascending, limit: PAGE };
-            let page = self.archive.range(range)?;
-            for (key, value) in &page {
-                if expected.next() != Some((key, value)) {
-                    let what = format!("state row {}", data_encoding::HEXLOWER.encode(key));
-                    return Err(AuditError::Index { height, what });
-                }
-            }
-            rows += page.len() as u64;
-            match page.last() {
-                Some((key, _)) => from = [&key[..], &[0]].concat(),
-                None => break,
-            }
-        }
-        if expected.next().is_some() {
-            let what = "state rows are missing".to_string();
-            return Err(AuditError::Index { height, what });
-        }
-        Ok(rows)
+        let read = |range: Range<'_>| self.archive.range(range);
+        compare(height, "state row", self.replay.state().iter(), read)
     }
+
+    /// Compares the pages of the commitment with those that follow from the rows alone.
+    fn compare_pages(&self, height: u32) -> Result<(), AuditError> {
+        let rows = self.replay.state().iter().map(|(key, value)| (&key[..], Some(&value[..])));
+        let rows = leaf_changes(&**self.machine, rows);
+        let fresh = update(&MemoryStore::default(), &rows)?;
+        let rows = rows.into_iter().filter_map(|row| Some((row.path, row.value?)));
+        let root = root_of(&rows.collect::<Vec<_>>());
+        if fresh.root != root || self.root != root {
+            return Err(AuditError::Rule { height, error: RuleError::StateRoot });
+        }
+        let pages: BTreeMap<_, _> =
+            fresh.pages.into_iter().filter_map(|page| Some((page.prefix, page.after?))).collect();
+        compare(height, "page", pages.iter(), |range| self.archive.page_range(range)).map(|_| ())
+    }
+}
+
+/// Compares all that `read` gives with what is expected; returns how much it was.
+fn compare<'a>(
+    height: u32,
+    name: &str,
+    mut expected: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>,
+    read: impl Fn(Range<'_>) -> Result<Vec<Row>, StoreError>,
+) -> Result<u64, AuditError> {
+    let mut from = Vec::new();
+    let mut rows = 0;
+    loop {
+        let page =
+            read(Range { from: &from, to: &[0xff; 300], order: Order::Ascending, limit: PAGE })?;
+        for (key, value) in &page {
+            if expected.next() != Some((key, value)) {
+                let what = format!("{name} {}", data_encoding::HEXLOWER.encode(key));
+                return Err(AuditError::Index { height, what });
+            }
+        }
+        rows += page.len() as u64;
+        match page.last() {
+            Some((key, _)) => from = [&key[..], &[0]].concat(),
+            None => break,
+        }
+    }
+    if expected.next().is_some() {
+        return Err(AuditError::Index { height, what: format!("{name}s are missing") });
+    }
+    Ok(rows)
 }

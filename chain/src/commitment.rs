@@ -3,12 +3,22 @@
 //! The trie is path-compressed: where all rows below a place lie in one half, there is no node.
 //! So its form, and with it the root, follows from the set of rows alone, in whatever order they
 //! came. The hash format is consensus, see docs/consensus.md; the idea of nodes that name the bit
-//! at which they part is that of crit-bit trees.
+//! at which they part is that of crit-bit trees. Which rows it is of, the state machine says.
+//!
+//! The store keeps the trie in pages ([`Pages`]), which are no more than the rows: a block that is
+//! taken off the chain takes its rows back, and the pages with them.
 
+mod page;
+mod update;
 mod witness;
 
 use sha2::{Digest, Sha256};
 
+use crate::execute::{Delta, RowChange, StateMachine};
+use crate::store::{Archive, StoreError};
+
+pub use page::{PageChange, Pages};
+pub use update::{LeafChange, Update, update};
 pub use witness::{Step, Witness, WitnessError};
 
 /// Root of the state after a block.
@@ -54,3 +64,70 @@ pub fn root_of(rows: &[([u8; 32], [u8; 32])]) -> Root {
     let (left, right) = rows.split_at(rows.partition_point(|(path, _)| !bit_of(path, bit)));
     branch(bit, &root_of(left), &root_of(right))
 }
+
+/// Adds to what a block does to the rows what it does to the commitment.
+///
+/// # Errors
+/// When the store fails or its pages contradict each other.
+pub fn commit<P: Pages + ?Sized>(
+    machine: &dyn StateMachine,
+    pages: &P,
+    delta: Delta,
+) -> Result<Delta, StoreError> {
+    let rows = delta.rows.iter().map(|row| (&row.key[..], row.after.as_deref()));
+    let Update { root, pages } = update(pages, &leaf_changes(machine, rows))?;
+    Ok(Delta { state_root: root, pages, ..delta })
+}
+
+/// What taking the block at `height`, the tip, off the chain does to the pages.
+///
+/// # Errors
+/// When the store fails or its pages contradict each other.
+pub fn revert<A: Archive + ?Sized>(
+    machine: &dyn StateMachine,
+    archive: &A,
+    height: u32,
+) -> Result<Vec<PageChange>, StoreError> {
+    let undo = archive.undo(height)?;
+    let rows = undo.iter().map(|(key, before)| (&key[..], before.as_deref()));
+    Ok(update(archive, &leaf_changes(machine, rows))?.pages)
+}
+
+/// Checks every page that [`commit`] read for these rows against the root of the state before
+/// them.
+///
+/// # Errors
+/// When the store fails, or is damaged: then what [`commit`] said is worth nothing.
+pub fn check<P: Pages + ?Sized>(
+    machine: &dyn StateMachine,
+    pages: &P,
+    rows: &[RowChange],
+    root: &Root,
+) -> Result<(), StoreError> {
+    for row in rows.iter().filter(|row| machine.commits_to(&row.key)) {
+        let shown = Witness::of(pages, &row.key)?.root(&row.key, row.before.as_deref());
+        if shown.as_ref() != Ok(root) {
+            return Err(page::damaged(&[], "has another root than the chain"));
+        }
+    }
+    Ok(())
+}
+
+/// Rows by key with their new values, as the trie is told of them.
+pub fn leaf_changes<'a>(
+    machine: &dyn StateMachine,
+    rows: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> Vec<LeafChange> {
+    let committed = rows.filter(|(key, _)| machine.commits_to(key));
+    let mut changes: Vec<LeafChange> = committed
+        .map(|(key, value)| LeafChange {
+            path: path(key),
+            value: value.map(|value| Sha256::digest(value).into()),
+        })
+        .collect();
+    changes.sort_unstable();
+    changes
+}
+
+#[cfg(test)]
+mod tests;

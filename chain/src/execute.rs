@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::commitment::{PageChange, Root, commit};
 use crate::params::Network;
-use crate::store::StoreError;
+use crate::store::{Archive, StoreError};
 use crate::tx::{CheckedTransaction, PublicKey, Transaction};
 
 /// A row of the state: an ordered map from bytes to bytes.
@@ -77,8 +78,11 @@ pub struct Delta {
     pub rows: Vec<RowChange>,
     /// One outcome a transaction, in block order, in the state machine's own encoding.
     pub outcomes: Vec<Vec<u8>>,
-    /// Commitment to the state after the block; all zero in version 1.
-    pub state_root: [u8; 32],
+    /// Commitment to the state after the block. A state machine leaves it empty, like `pages`:
+    /// [`commit`](crate::commitment::commit) sets both.
+    pub state_root: Root,
+    /// Changed pages of the commitment, each once.
+    pub pages: Vec<PageChange>,
 }
 
 /// What an account can do, as the mempool needs to know it.
@@ -144,6 +148,20 @@ pub struct Filled {
     pub delta: Delta,
 }
 
+/// Executes a block on the tip and commits to the state after it.
+///
+/// # Errors
+/// When a transaction cannot stand at its place, or the store fails.
+pub fn execute<A: Archive>(
+    machine: &dyn StateMachine,
+    tip: &A,
+    context: BlockContext<'_>,
+    transactions: &[CheckedTransaction],
+) -> Result<Delta, ExecuteError> {
+    let delta = machine.execute(tip, context, transactions)?;
+    Ok(commit(machine, tip, delta)?)
+}
+
 /// What the ordered transactions mean.
 pub trait StateMachine: Send + Sync {
     /// Checks what can be said of a transaction's operations alone.
@@ -173,6 +191,10 @@ pub trait StateMachine: Send + Sync {
         context: BlockContext<'_>,
         candidates: &[CheckedTransaction],
     ) -> Result<Filled, StoreError>;
+
+    /// Whether the state root commits to the row with this key. Which rows it commits to must not
+    /// depend on a block's payee: jobs for different payees share a template's root.
+    fn commits_to(&self, row_key: &[u8]) -> bool;
 
     /// The account of `signer`.
     ///

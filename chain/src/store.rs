@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use miner::Hash;
 
 use crate::block::CheckedBlock;
-use crate::execute::{Delta, View};
+use crate::commitment::{PageChange, Pages, Witness};
+use crate::execute::{Delta, Range, Row, View};
 use crate::header::Header;
 
 pub use log::{RecordLog, TORN_TAIL_LIMIT_BYTES};
@@ -67,6 +68,16 @@ pub enum StoreError {
         /// Genesis hash of the network asked for.
         wanted: Hash,
     },
+    /// Written by a program that made blocks without state roots.
+    #[error(
+        "{path} is of a chain whose blocks do not commit to the state: they are not valid any \
+         more. Move blocks.log, pending.log and index.sqlite* out of the data folder and start \
+         again, to get the chain from peers; leave wallet.key where it is"
+    )]
+    NoStateRoots {
+        /// The file.
+        path: PathBuf,
+    },
     /// Written by a newer program.
     #[error("{path}: format version {found} is newer than this program's {known}")]
     TooNew {
@@ -114,7 +125,7 @@ pub struct StoredBlock {
 pub type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Read access to blocks and state, as of one moment.
-pub trait Archive: View {
+pub trait Archive: View + Pages {
     /// The newest block of the main chain.
     ///
     /// # Errors
@@ -156,6 +167,21 @@ pub trait Archive: View {
     /// # Errors
     /// When the store fails or has no such block.
     fn undo(&self, height: u32) -> Result<Undo, StoreError>;
+
+    /// Pages of the commitment to the state, in the order of their prefixes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError>;
+
+    /// What shows that the state after the tip has the row `key` as it is, or has none, to
+    /// somebody who knows the tip's state root.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    fn witness(&self, key: &[u8]) -> Result<Witness, StoreError> {
+        Witness::of(self, key)
+    }
 
     /// Headers after the newest locator entry on the main chain (after genesis if none is).
     ///
@@ -204,7 +230,7 @@ pub trait Store: Archive + Send {
     /// When the store fails.
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
 
-    /// Makes a stored block the new tip: writes chain row, undo, state rows and outcomes.
+    /// Makes a stored block the new tip: writes chain row, undo, state rows, pages and outcomes.
     ///
     /// # Errors
     /// When the store fails.
@@ -215,11 +241,12 @@ pub trait Store: Archive + Send {
         delta: &Delta,
     ) -> Result<(), StoreError>;
 
-    /// Takes the tip off the chain and restores the state before it.
+    /// Takes the tip off the chain and restores the state before it. `pages` is what
+    /// [`revert`](crate::commitment::revert) says.
     ///
     /// # Errors
     /// When the store fails.
-    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
+    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError>;
 
     /// Brings the bodies kept since the last commit to stable storage, then makes all that was
     /// written since visible, in one transaction. A crash before it leaves the state of the last

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use miner::{Hash, Job, Solution};
 
 use crate::block::{CheckedBlock, Coinbase, CoinbaseParts, EXTRANONCE_BYTES};
-use crate::execute::{BlockContext, Delta, StateMachine, View};
+use crate::commitment::commit;
+use crate::execute::{BlockContext, Delta, StateMachine};
 use crate::header::{HEADER_BYTES, Header, VERSION_FIXED, VERSION_ROLL_MASK};
 use crate::mempool::Mempool;
 use crate::params::Network;
 use crate::rules::context::{ParentFacts, reward};
 use crate::rules::difficulty::required_bits;
 use crate::rules::{RuleError, isolation, merkle};
-use crate::store::StoreError;
+use crate::store::{Archive, StoreError};
 use crate::tx::{CheckedTransaction, PublicKey};
 
 /// Bytes of a block kept free for header, count and coinbase.
@@ -27,7 +28,7 @@ const TIME_ROLL_S: u32 = 7200;
 pub(crate) struct Base<'a> {
     pub(crate) network: &'a Network,
     pub(crate) machine: &'a dyn StateMachine,
-    pub(crate) view: &'a dyn View,
+    pub(crate) tip: &'a dyn Archive,
     pub(crate) parent: ParentFacts,
     pub(crate) parent_hash: Hash,
     pub(crate) payee: PublicKey,
@@ -64,7 +65,8 @@ impl Template {
         let mut candidates = pool.select(room);
         candidates.truncate(payable(network.subsidy.at(height), &candidates));
         let context = BlockContext { network, height, payee: base.payee };
-        let filled = base.machine.fill(base.view, context, &candidates)?;
+        let filled = base.machine.fill(base.tip, context, &candidates)?;
+        let delta = commit(base.machine, base.tip, filled.delta)?;
         let transactions: Vec<CheckedTransaction> =
             filled.chosen.iter().map(|&at| candidates[at].clone()).collect();
         let coinbase = Coinbase {
@@ -74,10 +76,10 @@ impl Template {
             value: reward(network, height, &transactions)
                 .expect("candidates were cut where the sum would overflow"),
             payee: base.payee,
-            state_root: filled.delta.state_root,
+            state_root: delta.state_root,
         };
         let job = Arc::new(job(base, &coinbase, &transactions, job_id));
-        Ok(Template { job, coinbase, transactions, delta: filled.delta })
+        Ok(Template { job, coinbase, transactions, delta })
     }
 
     /// What to search, for the template's own payee.

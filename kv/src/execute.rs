@@ -13,7 +13,7 @@ use chain::tx::{CheckedTransaction, PublicKey, Transaction};
 use crate::operation::Operation;
 use crate::outcome::Outcome;
 use crate::query::Query;
-use crate::state::{Reward, reward_row};
+use crate::state::{DUE_ROW, Reward, credited, is_committed, reward_row};
 use overlay::Overlay;
 use step::{Step, Stop};
 
@@ -39,7 +39,7 @@ impl StateMachine for KeyValue {
         context: BlockContext<'_>,
         transactions: &[CheckedTransaction],
     ) -> Result<Delta, ExecuteError> {
-        let mut fold = Fold::new(view, context);
+        let mut fold = Fold::begin(view, context)?;
         for (position, transaction) in transactions.iter().enumerate() {
             fold.include(transaction)?
                 .map_err(|fault| ExecuteError::Invalid { position, fault })?;
@@ -53,7 +53,7 @@ impl StateMachine for KeyValue {
         context: BlockContext<'_>,
         candidates: &[CheckedTransaction],
     ) -> Result<Filled, StoreError> {
-        let mut fold = Fold::new(view, context);
+        let mut fold = Fold::begin(view, context)?;
         let mut chosen = Vec::with_capacity(candidates.len());
         for (position, transaction) in candidates.iter().enumerate() {
             if fold.include(transaction)?.is_ok() {
@@ -61,6 +61,13 @@ impl StateMachine for KeyValue {
             }
         }
         Ok(Filled { chosen, delta: fold.finish()? })
+    }
+
+    /// # Consensus
+    /// Accounts and heads. Heads stand for their versions; rewards that no account has yet follow
+    /// from the coinbases of the last blocks.
+    fn commits_to(&self, row_key: &[u8]) -> bool {
+        is_committed(row_key)
     }
 
     fn account(&self, view: &dyn View, signer: &PublicKey) -> Result<Account, StoreError> {
@@ -78,8 +85,17 @@ struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    fn new(view: &'a dyn View, context: BlockContext<'a>) -> Fold<'a> {
-        Fold { rows: Overlay::new(view), context, fees: 0, outcomes: Vec::new() }
+    /// # Consensus
+    /// Before its transactions, a block credits the reward that fell due with the block before.
+    fn begin(view: &'a dyn View, context: BlockContext<'a>) -> Result<Fold<'a>, StoreError> {
+        let mut fold = Fold { rows: Overlay::new(view), context, fees: 0, outcomes: Vec::new() };
+        if let Some(Reward { payee, amount }) = fold.rows.get(DUE_ROW)? {
+            fold.rows.remove(DUE_ROW.to_vec())?;
+            let account = fold.rows.account(&payee)?;
+            fold.rows.set_account(&payee, credited(account, amount))?;
+            fold.rows.keep();
+        }
+        Ok(fold)
     }
 
     /// Takes the next transaction into the block; if it cannot stand there, nothing changes.
@@ -130,16 +146,19 @@ impl<'a> Fold<'a> {
         Ok(Outcome::Applied(effects))
     }
 
-    /// Rewards the payee and ends the block.
+    /// Notes who is to be rewarded and ends the block.
     fn finish(mut self) -> Result<Delta, StoreError> {
         self.reward()?;
         self.rows.keep();
-        Ok(Delta { rows: self.rows.into_changes(), outcomes: self.outcomes, state_root: [0; 32] })
+        let (rows, outcomes) = (self.rows.into_changes(), self.outcomes);
+        Ok(Delta { rows, outcomes, ..Delta::default() })
     }
 
     /// # Consensus
-    /// After its transactions, a block pays out the reward of the block `maturity_blocks` below
-    /// it, its own if that is 0. A reward of nothing leaves no row.
+    /// After its transactions, the reward of the block `maturity_blocks` below falls due, the
+    /// block's own if that is 0. A reward of nothing leaves no row. Neither row is committed to, so
+    /// the state root does not depend on who is paid: miners for different payees search the same
+    /// template.
     fn reward(&mut self) -> Result<(), StoreError> {
         let BlockContext { network, height, payee } = self.context;
         let amount = network.subsidy.at(height).saturating_add(self.fees);
@@ -151,18 +170,11 @@ impl<'a> Fold<'a> {
             return Ok(());
         };
         let row = reward_row(earned_at);
-        if let Some(matured) = self.rows.get(&row)? {
+        if let Some(matured) = self.rows.get::<Reward>(&row)? {
             self.rows.remove(row)?;
-            self.credit(matured)?;
+            self.rows.set(DUE_ROW.to_vec(), &matured)?;
         }
         Ok(())
-    }
-
-    fn credit(&mut self, reward: Reward) -> Result<(), StoreError> {
-        let account = self.rows.account(&reward.payee)?;
-        // Saturates only where a network creates more than 2^64 units; the rest is lost.
-        let balance = account.balance.saturating_add(reward.amount);
-        self.rows.set_account(&reward.payee, Account { balance, ..account })
     }
 }
 

@@ -4,12 +4,13 @@
 //! The crate has no store of its own: its rows live in the chain's one ordered map, so a block,
 //! its undo and its rows are one transaction by construction. [`Query`] reads them back.
 
+pub mod history;
 pub mod operation;
 pub mod outcome;
 pub mod query;
+pub mod state;
 
 mod execute;
-mod state;
 
 pub use execute::KeyValue;
 pub use operation::{Expect, Operation, OperationError};

@@ -6,6 +6,7 @@ use chain::Hash;
 use chain::execute::{Account, TransactionFault};
 use chain::params::{KeyPolicy, Network};
 use chain::tx::{CheckedTransaction, PublicKey};
+use sha2::{Digest, Sha256};
 
 use crate::{Effect, Entry, Expect, Head, Operation, Outcome, Reason, VersionKind};
 
@@ -41,6 +42,8 @@ pub(crate) struct Model {
     accounts: BTreeMap<PublicKey, Account>,
     keys: BTreeMap<Vec<u8>, ModelKey>,
     rewards: BTreeMap<u32, (PublicKey, u64)>,
+    /// What the last block paid out: it is in an account, but has a row of its own for one block.
+    due: Option<(PublicKey, u64)>,
 }
 
 impl Model {
@@ -52,6 +55,7 @@ impl Model {
             accounts: BTreeMap::new(),
             keys: BTreeMap::new(),
             rewards: BTreeMap::new(),
+            due: None,
         }
     }
 
@@ -103,7 +107,8 @@ impl Model {
         let amount = self.network.subsidy.at(self.height) + self.fees;
         self.rewards.insert(self.height, (payee, amount));
         let due = self.height.checked_sub(self.network.subsidy.maturity_blocks);
-        if let Some((payee, amount)) = due.and_then(|height| self.rewards.remove(&height)) {
+        self.due = due.and_then(|height| self.rewards.remove(&height));
+        if let Some((payee, amount)) = self.due {
             self.accounts.entry(payee).or_default().balance += amount;
         }
         self.height += 1;
@@ -199,10 +204,14 @@ impl Model {
 
     /// Rows that the state should have.
     pub(crate) fn row_count(&self) -> usize {
-        let accounts = self.accounts.values().filter(|account| **account != Account::default());
+        let due = self.due.filter(|(_, amount)| *amount > 0);
+        let accounts = self.accounts.iter().filter(|(key, account)| {
+            let due = due.filter(|(payee, _)| payee == *key).map_or(0, |(_, amount)| amount);
+            **account != Account { balance: due, sequence: 0 }
+        });
         let versions: usize = self.keys.values().map(|key| key.versions.len()).sum();
         let rewards = self.rewards.values().filter(|(_, amount)| *amount > 0);
-        accounts.count() + self.keys.len() + versions + rewards.count()
+        accounts.count() + self.keys.len() + versions + rewards.count() + due.iter().count()
     }
 
     /// Coins in accounts and on their way there, in the smallest unit.
@@ -217,6 +226,7 @@ impl Model {
             policy: known.policy,
             version: known.versions.len() as u64,
             deleted: !known.lives(),
+            history: history(&known.versions),
         })
     }
 
@@ -240,4 +250,22 @@ impl Model {
         let keys = self.keys.iter().filter(|(key, known)| key.starts_with(prefix) && known.lives());
         keys.map(|(key, _)| key.clone()).collect()
     }
+}
+
+/// The history by the letter of docs/consensus.md.
+fn history(versions: &[ModelVersion]) -> [u8; 32] {
+    (1_u64..).zip(versions).fold([0; 32], |previous, (number, version)| {
+        let ModelVersion { height, txid, writer, value } = version;
+        let bytes = [
+            b"graven version 1",
+            &previous[..],
+            &number.to_be_bytes(),
+            &height.to_be_bytes(),
+            &txid.0,
+            &writer.0,
+            &[u8::from(value.is_none())],
+            &Sha256::digest(value.as_deref().unwrap_or_default()),
+        ];
+        Sha256::digest(bytes.concat()).into()
+    })
 }

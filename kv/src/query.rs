@@ -6,10 +6,11 @@ use chain::Hash;
 use chain::execute::{Account, Order, Range, View};
 use chain::store::StoreError;
 use chain::tx::PublicKey;
+use serde::de::DeserializeOwned;
 
 use crate::state::{
-    Head, Version, VersionKind, account_row, damaged, decode, head_row, key_of_head_row,
-    version_row,
+    DUE_ROW, Head, Reward, Version, VersionKind, account_row, credited, damaged, decode, head_row,
+    key_of_head_row, version_row,
 };
 
 /// Most entries in a page, whatever is asked for.
@@ -108,14 +109,15 @@ impl<'a> Query<'a> {
         Query { view }
     }
 
-    /// An account; one that never received or sent anything is all zero.
+    /// An account as the next block finds it; one that never received or sent anything is all zero.
     ///
     /// # Errors
     /// When the store fails or is damaged; so for every method here.
     pub fn account(&self, key: &PublicKey) -> Result<Account, StoreError> {
-        let row = account_row(key);
-        let bytes = self.view.get(&row)?;
-        Ok(bytes.map(|bytes| decode(&row, &bytes)).transpose()?.unwrap_or_default())
+        let account: Account = self.row(&account_row(key))?.unwrap_or_default();
+        let due: Option<Reward> = self.row(DUE_ROW)?;
+        let due = due.filter(|due| due.payee == *key).map_or(0, |due| due.amount);
+        Ok(credited(account, due))
     }
 
     /// What is true of a key now; `None` = it was never written.
@@ -123,8 +125,7 @@ impl<'a> Query<'a> {
     /// # Errors
     /// When the store fails or is damaged.
     pub fn head(&self, key: &[u8]) -> Result<Option<Head>, StoreError> {
-        let row = head_row(key);
-        self.view.get(&row)?.map(|bytes| decode(&row, &bytes)).transpose()
+        self.row(&head_row(key))
     }
 
     /// The latest version of a key, a tombstone if it is deleted; `None` = it was never written.
@@ -263,6 +264,10 @@ impl<'a> Query<'a> {
             Values::Skip => None,
         };
         Ok(Found { key, head, entry })
+    }
+
+    fn row<T: DeserializeOwned>(&self, row: &[u8]) -> Result<Option<T>, StoreError> {
+        self.view.get(row)?.map(|bytes| decode(row, &bytes)).transpose()
     }
 
     /// A version that the key's head says is there.

@@ -2,7 +2,8 @@
 //!
 //! | Row key | Row |
 //! |---|---|
-//! | `a` ‖ public key (32) | [`Account`](chain::execute::Account); an account of zeros has no row |
+//! | `a` ‖ public key (32) | [`Account`], without the reward that is due; one of zeros has no row |
+//! | `d` | [`Reward`] that is due: the next block credits it, and readers count it in already |
 //! | `k` ‖ key | [`Head`] |
 //! | `m` ‖ height (4, big-endian) | [`Reward`] that block earned and nobody can spend yet |
 //! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | [`Version`]; never changed once written |
@@ -15,6 +16,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use chain::Hash;
+use chain::execute::Account;
 use chain::params::KeyPolicy;
 use chain::store::StoreError;
 use chain::tx::PublicKey;
@@ -31,6 +33,33 @@ pub struct Head {
     pub version: u64,
     /// Whether the latest version is a tombstone.
     pub deleted: bool,
+    /// The [history](crate::history) up to the latest version.
+    pub history: [u8; 32],
+}
+
+/// Bytes that are not the head of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are no head of a key in canonical form")]
+pub struct HeadError;
+
+impl Head {
+    /// Its row.
+    ///
+    /// # Consensus
+    /// The state root commits to these bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a row that somebody else shows.
+    ///
+    /// # Errors
+    /// When the bytes are none, or not those that [`Head::encode`] gives.
+    pub fn decode(row: &[u8]) -> Result<Head, HeadError> {
+        let (head, rest) = postcard::take_from_bytes::<Head>(row).map_err(|_| HeadError)?;
+        // Also refuses numbers in more bytes than they need.
+        if rest.is_empty() && head.encode() == row { Ok(head) } else { Err(HeadError) }
+    }
 }
 
 /// What kind of version it is.
@@ -57,7 +86,10 @@ pub(crate) struct Version<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// A block's reward while it matures.
+/// Row key of the reward that is due.
+pub(crate) const DUE_ROW: &[u8] = b"d";
+
+/// A block's reward until it is credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reward {
     /// Who receives it.
@@ -66,13 +98,24 @@ pub(crate) struct Reward {
     pub(crate) amount: u64,
 }
 
+/// An account that received a reward.
+pub(crate) fn credited(account: Account, amount: u64) -> Account {
+    // Saturates only where a network creates more than 2^64 units; the rest is lost.
+    Account { balance: account.balance.saturating_add(amount), ..account }
+}
+
+/// Whether this is the row key of an account or a head.
+pub(crate) fn is_committed(row: &[u8]) -> bool {
+    matches!(row.first(), Some(b'a' | b'k'))
+}
+
 /// Row key of an account.
 pub(crate) fn account_row(key: &PublicKey) -> Vec<u8> {
     [b"a", &key.0[..]].concat()
 }
 
 /// Row key of a key's head, or the common start of those of all keys with this prefix.
-pub(crate) fn head_row(key: &[u8]) -> Vec<u8> {
+pub fn head_row(key: &[u8]) -> Vec<u8> {
     [b"k", key].concat()
 }
 
@@ -136,6 +179,29 @@ mod tests {
         ];
         assert!(rows.is_sorted());
         assert!(reward_row(255) < reward_row(256));
+    }
+
+    #[test]
+    fn a_head_has_one_form() {
+        let head = Head {
+            owner: PublicKey([1; 32]),
+            policy: KeyPolicy::Open,
+            version: 300,
+            deleted: false,
+            history: [2; 32],
+        };
+        let row = head.encode();
+        assert_eq!(row, [&[1; 32][..], &[1, 0xac, 2, 0], &[2; 32]].concat());
+        assert_eq!(Head::decode(&row), Ok(head));
+        let longer = [&[1; 32][..], &[1, 0xac, 0x82, 0, 0], &[2; 32]].concat();
+        let not_a_bool = [&[1; 32][..], &[1, 0xac, 2, 2], &[2; 32]].concat();
+        let no_policy = [&[1; 32][..], &[2, 0xac, 2, 0], &[2; 32]].concat();
+        let more = [&row[..], &[0]].concat();
+        for bad in [&longer, &not_a_bool, &no_policy, &more, &row[..row.len() - 1].to_vec()] {
+            assert_eq!(Head::decode(bad), Err(HeadError), "{bad:02x?}");
+        }
+        let read_loosely: Head = decode(b"k", &longer).unwrap();
+        assert_eq!(read_loosely, head, "so the form is what refuses it");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use chain::block::{Block, CheckedBlock, Coinbase};
+use chain::commitment::EMPTY;
 use chain::execute::Delta;
 use chain::header::{Header, VERSION_FIXED};
 use chain::ledger::{Ledger, LedgerOptions, Time};
@@ -20,6 +21,8 @@ use chain::verify::Verifier;
 use chain::{CompactTarget, Hash};
 use kv::{Expect, KeyValue, Operation};
 use miner::{Job, Solution};
+
+use crate::replay::Replay;
 
 /// Half of all hashes meet it.
 const EASY_BITS: CompactTarget = CompactTarget(0x207f_ffff);
@@ -108,7 +111,8 @@ impl Place {
     }
 }
 
-/// A valid block on `parent` but for its merkle root and its nonce, on the network's schedule.
+/// A block on `parent`, on the network's schedule, that lacks its merkle root and its nonce, and
+/// its state root unless the state is empty.
 ///
 /// # Panics
 /// When the fees overflow.
@@ -126,7 +130,7 @@ pub fn candidate(
         tag: b"test".to_vec(),
         value: reward(network, height, transactions).expect("tests pay small fees"),
         payee,
-        state_root: [0; 32],
+        state_root: EMPTY,
     };
     let header = Header {
         version: VERSION_FIXED,
@@ -226,13 +230,15 @@ pub struct Grower {
     pub place: Place,
     /// Makes every block another one.
     pub extranonce: u64,
+    replay: Replay,
 }
 
 impl Grower {
     /// Starts at genesis.
     pub fn new(network: &Network) -> Grower {
         let (network, place) = (network.clone(), Place::genesis(network));
-        Grower { verifier: verifier(&network), network, place, extranonce: 0 }
+        let replay = Replay::new(&network);
+        Grower { verifier: verifier(&network), network, place, extranonce: 0, replay }
     }
 
     /// The next block, unmined.
@@ -240,6 +246,7 @@ impl Grower {
         self.extranonce += 1;
         let mut block = candidate(&self.network, &self.place, payee, transactions);
         block.coinbase.extranonce = self.extranonce;
+        block.coinbase.state_root = self.replay.root_on(self.place.hash, payee, transactions);
         block
     }
 
@@ -251,6 +258,7 @@ impl Grower {
         let block = mined(self.next(payee, transactions));
         let block = self.verifier.block(block.encode()).expect("a valid block");
         self.place = self.place.after(block.header());
+        self.replay.learn(self.place.facts.height, &block);
         block
     }
 

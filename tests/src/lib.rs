@@ -9,5 +9,6 @@ pub mod model;
 pub mod netns;
 pub mod node;
 pub mod proxy;
+pub mod replay;
 pub mod sim;
 pub mod soak;

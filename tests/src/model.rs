@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chain::block::CheckedBlock;
-use chain::execute::{Account, BlockContext, StateMachine};
+use chain::execute::Account;
 use chain::ledger::PeerId;
 use chain::mempool::{PoolLimits, Refusal};
 use chain::params::Network;
@@ -16,9 +16,9 @@ use chain::rules::isolation::checked_genesis;
 use chain::store::{MemoryStore, Store};
 use chain::tx::{CheckedTransaction, PublicKey};
 use chain::{Hash, Work};
-use kv::KeyValue;
 
 use crate::chains::{Place, empty_store};
+use crate::replay::executed;
 
 /// A made block, in the order of making; parents come before children, genesis first.
 pub type BlockId = usize;
@@ -140,8 +140,8 @@ impl Truth {
         height: u32,
     ) -> Option<MemoryStore> {
         let coinbase = block.coinbase();
-        let context = BlockContext { network: &self.network, height, payee: coinbase.payee };
-        let delta = KeyValue.execute(before, context, block.transactions()).ok()?;
+        let transactions = block.transactions();
+        let delta = executed(&self.network, before, coinbase.payee, transactions).ok()?;
         let mut store = before.clone();
         store.connect(block, height, &delta).expect("memory does not fail");
         (coinbase.state_root == delta.state_root).then_some(store)

@@ -37,7 +37,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::chains::free_network;
-use check::Reference;
+use crate::replay::Replay;
 use clients::Clients;
 use events::{Event, Ms, Queue, Trace};
 use faults::Running;
@@ -135,7 +135,7 @@ pub struct Simulation {
     next_address: usize,
     net: Net,
     verified: Verified,
-    reference: Reference,
+    reference: Replay,
     clients: Clients,
     /// What nodes must be told still, in order.
     told: VecDeque<(usize, net::Input)>,
@@ -193,7 +193,7 @@ impl Simulation {
             nodes,
             net: Net::new(count, draw(1)),
             verified: Verified::new(&network),
-            reference: Reference::new(&network),
+            reference: Replay::new(&network),
             clients: Clients::new(),
             told: VecDeque::new(),
             forged: BTreeMap::new(),

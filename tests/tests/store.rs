@@ -4,6 +4,7 @@
 
 mod store {
     mod readers;
+    mod roots;
 }
 
 use std::fs::{self, OpenOptions};
@@ -94,6 +95,11 @@ fn dump(folder: &Path, network: &Network) -> String {
 fn rows(view: &dyn View) -> Vec<Row> {
     let range = Range { from: &[], to: &[0xff; 300], order: Order::Ascending, limit: usize::MAX };
     view.range(range).unwrap()
+}
+
+fn pages(archive: &dyn Archive) -> Vec<Row> {
+    let range = Range { from: &[], to: &[16], order: Order::Ascending, limit: usize::MAX };
+    archive.page_range(range).unwrap()
 }
 
 fn audited(folder: &Path, network: &Network) -> Result<AuditReport, AuditError> {
@@ -223,6 +229,7 @@ fn assert_alike(memory: &MemoryStore, disk: &SqliteStore, given: &[Given]) {
     assert_eq!(memory.tip().unwrap(), disk.tip().unwrap());
     assert_eq!(memory.main_headers(0, 1000).unwrap(), disk.main_headers(0, 1000).unwrap());
     assert_eq!(rows(memory), rows(disk));
+    assert_eq!(pages(memory), pages(disk));
     for given in given {
         if let Given::Block(block) = given {
             for transaction in block.transactions() {
@@ -365,6 +372,9 @@ fn an_audit_finds_every_kind_of_alteration() {
         "UPDATE state SET key = x'6b00' WHERE key = (SELECT min(key) FROM state)",
         "DELETE FROM state WHERE key = (SELECT max(key) FROM state)",
         "INSERT INTO state (key, value) VALUES (x'7a', x'00')",
+        "UPDATE page SET slots = x'00000000' WHERE prefix = (SELECT max(prefix) FROM page)",
+        "DELETE FROM page WHERE prefix = x''",
+        "INSERT INTO page (prefix, slots) VALUES (x'0f', x'00')",
         "UPDATE tx SET outcome = x'00' WHERE height = 3",
         "UPDATE tx SET position = 1 WHERE height = 3",
         "DELETE FROM tx WHERE height = 3",

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::page::{Page, Pages, Slot, bit_number, fold, read};
 use super::{EMPTY, Root, bit_of, branch, leaf, path};
+use crate::store::StoreError;
 
 /// One node on the way from the root to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,66 @@ pub enum WitnessError {
 }
 
 impl Witness {
+    /// The way from the root of these pages to where the row `key` is or would be.
+    ///
+    /// # Errors
+    /// When the store fails or its pages contradict each other.
+    pub fn of<P: Pages + ?Sized>(pages: &P, key: &[u8]) -> Result<Witness, StoreError> {
+        let wanted = path(key);
+        let mut witness = Witness::default();
+        let mut prefix = Vec::new();
+        let Some(bytes) = pages.page(&prefix)? else {
+            return Ok(witness);
+        };
+        let mut page = Page::decode(&prefix, &bytes)?;
+        loop {
+            let number = witness.follow(&page, prefix.len(), &wanted);
+            prefix.push(bit_number(number));
+            match page.slots[number] {
+                Slot::Leaf(found) => {
+                    let other = (found.path != wanted).then_some((found.path, found.value));
+                    return Ok(Witness { other, ..witness });
+                }
+                Slot::Subtree(_) => page = read(pages, &prefix)?,
+                Slot::Empty => unreachable!("the way leads along slots that are not empty"),
+            }
+        }
+    }
+
+    /// Notes the nodes of a page that lie on the way; returns the slot it leads to. Where only one
+    /// half has rows there is no node, and the way is through that half.
+    fn follow(&mut self, page: &Page, depth: usize, wanted: &[u8; 32]) -> usize {
+        let mut slots = 0..page.slots.len();
+        for bit in 4 * depth..4 * depth + 4 {
+            let middle = slots.start.midpoint(slots.end);
+            let (left, right) = (slots.start..middle, middle..slots.end);
+            let bit = bit_number(bit);
+            let (taken, other) = if bit_of(wanted, bit) { (right, left) } else { (left, right) };
+            let below = usize::from(bit) + 1;
+            let is_empty = |slots: &[Slot]| slots.iter().all(|slot| *slot == Slot::Empty);
+            slots = if is_empty(&page.slots[taken.clone()]) {
+                other
+            } else {
+                if let Some(sibling) = fold(&page.slots[other], below) {
+                    self.steps.push(Step { bit, sibling });
+                }
+                taken
+            };
+        }
+        slots.start
+    }
+
+    /// The root of the state that this is the witness of, given what it says of the row `key`.
+    ///
+    /// # Errors
+    /// When the witness is no such witness.
+    pub fn root(&self, key: &[u8], value: Option<&[u8]>) -> Result<Root, WitnessError> {
+        match value {
+            Some(value) => self.root_with(key, value),
+            None => self.root_without(key),
+        }
+    }
+
     /// The root of a state in which the row `key` has the value `value`.
     ///
     /// # Errors

@@ -116,7 +116,7 @@ impl<S: Store> Ledger<S> {
         let base = Base {
             network: &self.network,
             machine: &*self.machine,
-            view: &self.store,
+            tip: &self.store,
             parent: self.tree.parent_facts(tip),
             parent_hash: self.tree.point(tip).hash,
             payee: mining.payee,

@@ -7,7 +7,8 @@ use miner::Hash;
 
 use super::{ConnectedBlock, Ledger, Output, RevertedBlock, TipChange};
 use crate::block::CheckedBlock;
-use crate::execute::{BlockContext, Delta, ExecuteError};
+use crate::commitment;
+use crate::execute::{BlockContext, Delta, ExecuteError, execute};
 use crate::rules::{RuleError, context, isolation};
 use crate::store::{Store, StoreError};
 use crate::tree::NodeId;
@@ -56,7 +57,8 @@ impl<S: Store> Ledger<S> {
 
     fn disconnect(&mut self, id: NodeId, moves: &mut Moves) -> Result<(), StoreError> {
         let block = self.read(id)?;
-        self.store.disconnect(&block)?;
+        let pages = commitment::revert(&*self.machine, &self.store, self.tree.point(id).height)?;
+        self.store.disconnect(&block, &pages)?;
         let parent = self.tree.parent(id).expect("genesis is never disconnected");
         self.tree.set_tip(parent);
         // A block connected and taken off again within one run was never seen outside.
@@ -105,9 +107,13 @@ impl<S: Store> Ledger<S> {
     ) -> Result<Result<Delta, RuleError>, StoreError> {
         let payee = block.coinbase().payee;
         let context = BlockContext { network: &self.network, height, payee };
-        match self.machine.execute(&self.store, context, block.transactions()) {
+        match execute(&*self.machine, &self.store, context, block.transactions()) {
             Ok(delta) => {
                 let checked = context::state_root_matches(block.coinbase(), &delta);
+                if checked.is_err() {
+                    // Before a block is called invalid for good, and who sent it is blamed.
+                    self.check_own_pages(block, &delta)?;
+                }
                 Ok(checked.map(|()| delta))
             }
             Err(ExecuteError::Invalid { position, fault }) => {
@@ -115,6 +121,17 @@ impl<S: Store> Ledger<S> {
             }
             Err(ExecuteError::Store(error)) => Err(error),
         }
+    }
+
+    /// Fails if it is our own pages that are wrong.
+    fn check_own_pages(&self, block: &CheckedBlock, delta: &Delta) -> Result<(), StoreError> {
+        let tip = self.tree.tip();
+        let root = match self.tree.parent(tip) {
+            Some(_) => self.read(tip)?.coinbase().state_root,
+            None => commitment::EMPTY,
+        };
+        debug_assert_eq!(self.tree.point(tip).hash, block.header().prev);
+        commitment::check(&*self.machine, &self.store, &delta.rows, &root)
     }
 
     fn reject(&mut self, id: NodeId, error: RuleError) -> Result<(), StoreError> {

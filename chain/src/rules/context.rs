@@ -138,7 +138,7 @@ pub fn coinbase_value_matches(
 }
 
 /// # Consensus
-/// The coinbase commits to the state after the block; in version 1 to 32 zero bytes.
+/// The coinbase commits to the state after the block.
 ///
 /// # Errors
 /// [`RuleError::StateRoot`].

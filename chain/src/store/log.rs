@@ -11,7 +11,9 @@ use miner::Hash;
 use super::StoreError;
 use crate::tx::MIN_TRANSACTION_BYTES;
 
-const MAGIC: [u8; 8] = *b"GRVNLOG1";
+const MAGIC: [u8; 8] = *b"GRVNLOG2";
+/// Of logs whose blocks have no state roots.
+const OLD_MAGIC: [u8; 8] = *b"GRVNLOG1";
 const FILE_HEAD_BYTES: usize = 8 + 32;
 const RECORD_HEAD_BYTES: usize = 4 + 4;
 
@@ -106,6 +108,9 @@ impl RecordLog {
     fn check_head(&self, genesis: &Hash) -> Result<(), StoreError> {
         let mut head = [0; FILE_HEAD_BYTES];
         self.file.read_exact_at(&mut head, 0).map_err(|error| self.io(error))?;
+        if head[..8] == OLD_MAGIC {
+            return Err(StoreError::NoStateRoots { path: self.path.clone() });
+        }
         if head[..8] != MAGIC {
             return Err(self.damaged(0, "not a graven log".to_string()));
         }

@@ -6,6 +6,7 @@ use miner::Hash;
 
 use super::{Archive, ChainPoint, Inclusion, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
+use crate::commitment::{PageChange, Pages};
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::Header;
 
@@ -13,6 +14,7 @@ use crate::header::Header;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     state: BTreeMap<Vec<u8>, Vec<u8>>,
+    pages: BTreeMap<Vec<u8>, Vec<u8>>,
     chain: Vec<Connected>,
     heights: BTreeMap<Hash, u32>,
     inclusions: BTreeMap<Hash, Inclusion>,
@@ -41,6 +43,11 @@ impl MemoryStore {
         &self.state
     }
 
+    /// Every page of the commitment, in the order of their prefixes.
+    pub fn pages(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.pages
+    }
+
     /// Forgets how to undo the tip, to save memory where nothing is undone.
     pub fn forget_undo(&mut self) {
         if let Some(tip) = self.chain.last_mut() {
@@ -53,6 +60,7 @@ impl MemoryStore {
         for row in &delta.rows {
             write_row(&mut self.state, &row.key, row.after.clone());
         }
+        self.write_pages(&delta.pages);
         for (position, (transaction, outcome)) in
             (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
         {
@@ -63,6 +71,12 @@ impl MemoryStore {
         let rows = delta.rows.clone();
         self.chain.push(Connected { hash: block.hash(), header: *block.header(), rows });
     }
+
+    fn write_pages(&mut self, pages: &[PageChange]) {
+        for page in pages {
+            write_row(&mut self.pages, &page.prefix, page.after.clone());
+        }
+    }
 }
 
 impl View for MemoryStore {
@@ -71,15 +85,13 @@ impl View for MemoryStore {
     }
 
     fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
-        if range.from >= range.to {
-            return Ok(Vec::new());
-        }
-        let rows = self.state.range(range.from.to_vec()..range.to.to_vec());
-        let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
-        Ok(match range.order {
-            Order::Ascending => rows.take(range.limit).map(owned).collect(),
-            Order::Descending => rows.rev().take(range.limit).map(owned).collect(),
-        })
+        Ok(rows_of(&self.state, range))
+    }
+}
+
+impl Pages for MemoryStore {
+    fn page(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.pages.get(prefix).cloned())
     }
 }
 
@@ -114,6 +126,10 @@ impl Archive for MemoryStore {
     fn undo(&self, height: u32) -> Result<Undo, StoreError> {
         let rows = self.chain.get(height as usize).map(|block| &block.rows).into_iter().flatten();
         Ok(rows.map(|row| (row.key.clone(), row.before.clone())).collect())
+    }
+
+    fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        Ok(rows_of(&self.pages, range))
     }
 }
 
@@ -151,13 +167,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
         let last = self.chain.pop().expect("there is a tip");
         assert_eq!(last.hash, block.hash(), "only the tip can be disconnected");
         self.heights.remove(&last.hash);
         for row in last.rows {
             write_row(&mut self.state, &row.key, row.before);
         }
+        self.write_pages(pages);
         for transaction in block.transactions() {
             self.inclusions.remove(&transaction.txid());
         }
@@ -191,6 +208,18 @@ impl Store for MemoryStore {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+fn rows_of(map: &BTreeMap<Vec<u8>, Vec<u8>>, range: Range<'_>) -> Vec<Row> {
+    if range.from >= range.to {
+        return Vec::new();
+    }
+    let rows = map.range(range.from.to_vec()..range.to.to_vec());
+    let owned = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+    match range.order {
+        Order::Ascending => rows.take(range.limit).map(owned).collect(),
+        Order::Descending => rows.rev().take(range.limit).map(owned).collect(),
     }
 }
 

@@ -16,12 +16,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::log::{Location, Next};
 use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
+use crate::commitment::{PageChange, Pages};
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::{HEADER_BYTES, Header};
 use crate::params::Network;
 use unwritten::Unwritten;
 
-const SCHEMA: &[&str] = &[include_str!("schema/0001.sql")];
+const SCHEMA: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"
 const CACHED_STATEMENTS: usize = 64;
 
@@ -132,6 +133,11 @@ impl SqliteArchive {
             .map_err(|error| self.error(&error))
     }
 
+    fn rows(&self, sql: &str, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+        self.many(sql, params![range.from, range.to, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
     fn location(&self, hash: &Hash) -> Result<Option<Location>, StoreError> {
         self.one("SELECT offset, length FROM block WHERE hash = ?1", [&hash.0[..]], |row| {
             Ok(Location { offset: row.get::<_, i64>(0)?.cast_unsigned(), length: row.get(1)? })
@@ -178,6 +184,7 @@ impl SqliteArchive {
             ("chain", "SELECT height, hash, header, undo FROM chain ORDER BY 1"),
             ("tx", "SELECT txid, height, position, outcome FROM tx ORDER BY 1"),
             ("state", "SELECT key, value FROM state ORDER BY 1"),
+            ("page", "SELECT prefix, slots FROM page ORDER BY 1"),
         ];
         for (table, sql) in tables {
             let mut statement = self.connection.prepare(sql).map_err(|error| self.error(&error))?;
@@ -217,8 +224,13 @@ impl View for SqliteArchive {
                  ORDER BY key DESC LIMIT ?3"
             }
         };
-        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
-        self.many(sql, params![range.from, range.to, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.rows(sql, range)
+    }
+}
+
+impl Pages for SqliteArchive {
+    fn page(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("SELECT slots FROM page WHERE prefix = ?1", [prefix], |row| row.get(0))
     }
 }
 
@@ -271,6 +283,20 @@ impl Archive for SqliteArchive {
         })?
         .and_then(|bytes| postcard::from_bytes(&bytes).ok())
         .ok_or_else(|| self.inconsistent("a block's undo does not decode"))
+    }
+
+    fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        let sql = match range.order {
+            Order::Ascending => {
+                "SELECT prefix, slots FROM page WHERE prefix >= ?1 AND prefix < ?2
+                 ORDER BY prefix LIMIT ?3"
+            }
+            Order::Descending => {
+                "SELECT prefix, slots FROM page WHERE prefix >= ?1 AND prefix < ?2
+                 ORDER BY prefix DESC LIMIT ?3"
+            }
+        };
+        self.rows(sql, range)
     }
 }
 
@@ -396,6 +422,15 @@ impl View for SqliteStore {
     }
 }
 
+impl Pages for SqliteStore {
+    fn page(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.unwritten.page(prefix) {
+            Some(page) => Ok(page.map(<[u8]>::to_vec)),
+            None => self.archive.page(prefix),
+        }
+    }
+}
+
 impl Archive for SqliteStore {
     fn tip(&self) -> Result<ChainPoint, StoreError> {
         self.archive.tip()
@@ -426,6 +461,10 @@ impl Archive for SqliteStore {
 
     fn undo(&self, height: u32) -> Result<Undo, StoreError> {
         self.archive.undo(height)
+    }
+
+    fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        self.unwritten.page_range(range, |range| self.archive.page_range(range))
     }
 }
 
@@ -482,6 +521,9 @@ impl Store for SqliteStore {
         for RowChange { key, after, .. } in &delta.rows {
             self.unwritten.set_row(key, after.as_deref());
         }
+        for page in &delta.pages {
+            self.unwritten.set_page(page);
+        }
         for (position, (transaction, outcome)) in
             (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
         {
@@ -494,12 +536,15 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
         let tip = self.archive.tip()?;
         assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
         let undo = self.archive.undo(tip.height)?;
         for (key, before) in &undo {
             self.unwritten.set_row(key, before.as_deref());
+        }
+        for page in pages {
+            self.unwritten.set_page(page);
         }
         for transaction in block.transactions() {
             self.unwritten.set_inclusion(transaction.txid(), None);
@@ -575,10 +620,15 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
     if found > known {
         return Err(StoreError::TooNew { path: path.to_path_buf(), found, known });
     }
-    for (number, sql) in (1..).zip(SCHEMA).skip(found as usize) {
+    if found == 0 {
+        let sql = SCHEMA.concat();
         connection
-            .execute_batch(&format!("BEGIN; {sql}; PRAGMA user_version = {number}; COMMIT;"))
+            .execute_batch(&format!("BEGIN; {sql}; PRAGMA user_version = {known}; COMMIT;"))
             .map_err(|error| index_error(path, &error))?;
+    } else if found < known {
+        // What newer tables are to hold follows from the log alone.
+        let what = format!("format version {found} is older than this program's {known}");
+        return Err(StoreError::Inconsistent { path: path.to_path_buf(), what });
     }
     Ok(connection)
 }

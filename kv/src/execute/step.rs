@@ -7,6 +7,7 @@ use chain::store::StoreError;
 use chain::tx::PublicKey;
 
 use super::overlay::Overlay;
+use crate::history::{self, Record};
 use crate::operation::{Expect, Operation};
 use crate::outcome::{Effect, Reason};
 use crate::state::{Head, Version, VersionKind, damaged, head_row, version_row};
@@ -76,6 +77,7 @@ impl Step<'_, '_> {
             policy: policy.unwrap_or(self.default_policy),
             version: 0,
             deleted: true, // nothing lives there yet
+            history: history::START,
         });
         self.signer_may_write(&head)?;
         if policy.is_some_and(|wanted| wanted != head.policy) {
@@ -141,7 +143,16 @@ impl Step<'_, '_> {
         let next = head.version.checked_add(1);
         let version = next.ok_or_else(|| damaged(&row, "has a version that no chain can reach"))?;
         let deleted = kind == VersionKind::Delete;
-        self.rows.set(row, &Head { version, deleted, ..head })?;
+        let record = Record {
+            version,
+            height: self.height,
+            txid: self.txid,
+            writer: self.signer,
+            kind,
+            value_hash: history::value_hash(value),
+        };
+        let history = history::link(&head.history, &record);
+        self.rows.set(row, &Head { version, deleted, history, ..head })?;
         let row =
             Version { height: self.height, txid: self.txid, writer: self.signer, kind, value };
         // The head said that the latest version is one less, so this one does not exist.

@@ -29,6 +29,7 @@ fn write(view: &mut MapView, key: &[u8], values: &[Option<&[u8]>]) {
         policy: KeyPolicy::Owned,
         version: values.len() as u64,
         deleted: values.last().is_some_and(Option::is_none),
+        history: [0; 32],
     };
     view.0.insert(head_row(key), encode(&head));
 }
@@ -177,8 +178,8 @@ fn the_greatest_version_is_found_by_height() {
     write(&mut view, b"k", &[Some(b"1")]);
     let row = view.0.remove(&version_row(b"k", 1)).unwrap();
     view.0.insert(version_row(b"k", u64::MAX), row);
-    let head = Head { owner: OWNER, policy: KeyPolicy::Owned, version: u64::MAX, deleted: false };
-    view.0.insert(head_row(b"k"), encode(&head));
+    let head = Query::new(&view).head(b"k").unwrap().unwrap();
+    view.0.insert(head_row(b"k"), encode(&Head { version: u64::MAX, ..head }));
     let found = Query::new(&view).at_height(b"k", 10).unwrap().unwrap();
     assert_eq!(found.version, u64::MAX);
 }

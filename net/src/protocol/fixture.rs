@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chain::block::{Block, CheckedBlock, Coinbase};
+use chain::commitment::EMPTY;
 use chain::execute::{Account, BlockContext, Delta, ExecuteError, Filled, StateMachine, View};
 use chain::header::{Header, VERSION_FIXED};
 use chain::ledger::{self, ConnectedBlock, HeadersVerdict, PeerId, TipChange};
@@ -179,6 +180,10 @@ impl StateMachine for Nothing {
         Ok(Filled::default())
     }
 
+    fn commits_to(&self, _: &[u8]) -> bool {
+        false
+    }
+
     fn account(&self, _: &dyn View, _: &PublicKey) -> Result<Account, StoreError> {
         Ok(Account { balance: 0, sequence: 0 })
     }
@@ -220,7 +225,7 @@ fn block(prev: Hash, height: u32, with: &[CheckedTransaction]) -> CheckedBlock {
         tag: Vec::new(),
         value: network().subsidy.at(height),
         payee: PublicKey::default(),
-        state_root: [0; 32],
+        state_root: EMPTY,
     };
     let transactions = with.iter().map(|tx| Arc::new(Transaction::clone(tx))).collect();
     let header = Header {

@@ -1,83 +1,16 @@
 //! What must hold, always and in the end.
 
-use std::collections::BTreeMap;
-
-use chain::Hash;
-use chain::block::CheckedBlock;
-use chain::execute::{BlockContext, StateMachine};
 use chain::ledger::{HeadersVerdict, Output, PeerId, TipChange};
 use chain::mempool::PoolLimits;
-use chain::params::Network;
-use chain::store::{Archive, MemoryStore, Store};
-use kv::KeyValue;
+use chain::store::Archive;
 use net::AddressBook;
 
 use super::Simulation;
 use super::faults::Fault;
 use super::node::Site;
-use crate::chains::empty_store;
 
 /// Most connections of a node: its own slots and those it gives.
 const MAX_LINKS: usize = super::OUTBOUND_SLOTS + 64 + 1;
-
-/// A second execution: every block that any node connected, folded from genesis.
-pub(super) struct Reference {
-    network: Network,
-    store: MemoryStore,
-    known: BTreeMap<Hash, (u32, CheckedBlock)>,
-}
-
-impl Reference {
-    pub(super) fn new(network: &Network) -> Reference {
-        let store = empty_store(network);
-        Reference { network: network.clone(), store, known: BTreeMap::new() }
-    }
-
-    fn learn(&mut self, change: &TipChange) {
-        for connected in &change.connected {
-            let block = (connected.height, connected.block.clone());
-            self.known.entry(connected.block.hash()).or_insert(block);
-        }
-    }
-
-    /// The store of one who knows nothing but the chain up to `tip`.
-    fn at(&mut self, tip: Hash) -> Result<&MemoryStore, String> {
-        let genesis = self.network.genesis_hash();
-        let mut to_connect = Vec::new();
-        let mut fork = tip;
-        while fork != genesis && self.height_of(&fork).is_none() {
-            let (height, block) = self.known.get(&fork).ok_or("a tip that nobody connected")?;
-            to_connect.push((*height, block.clone()));
-            fork = block.header().prev;
-        }
-        loop {
-            let end = self.store.tip().map_err(|error| error.to_string())?;
-            if end.hash == fork {
-                break;
-            }
-            let (_, block) = &self.known[&end.hash];
-            self.store.disconnect(block).map_err(|error| error.to_string())?;
-        }
-        for (height, block) in to_connect.into_iter().rev() {
-            let payee = block.coinbase().payee;
-            let context = BlockContext { network: &self.network, height, payee };
-            let delta = KeyValue
-                .execute(&self.store, context, block.transactions())
-                .map_err(|error| format!("block {} of the main chain: {error}", block.hash()))?;
-            self.store.connect(&block, height, &delta).map_err(|error| error.to_string())?;
-        }
-        Ok(&self.store)
-    }
-
-    fn height_of(&self, hash: &Hash) -> Option<u32> {
-        self.store.main_height(hash).expect("memory does not fail")
-    }
-
-    /// Another one that has executed nothing yet.
-    fn afresh(&self) -> Reference {
-        Reference { known: self.known.clone(), ..Reference::new(&self.network) }
-    }
-}
 
 impl Simulation {
     /// A node has been started: what it had stored and told others must be there.
@@ -122,7 +55,9 @@ impl Simulation {
         if change.connected.is_empty() && change.reverted.is_empty() {
             return;
         }
-        self.reference.learn(change);
+        for connected in &change.connected {
+            self.reference.learn(connected.height, &connected.block);
+        }
         let mut at = site.tip;
         for reverted in &change.reverted {
             if reverted.block.hash() != at {
@@ -172,7 +107,8 @@ impl Simulation {
         match self.reference.at(site.tip) {
             Err(error) => self.fail(format!("node {node}: {error}")),
             Ok(expected) => {
-                if live.ledger.store().index().state() != expected.state() {
+                let index = live.ledger.store().index();
+                if index.state() != expected.state() || index.pages() != expected.pages() {
                     self.fail(format!("the state of node {node} is not a fold of its chain"));
                 }
             }
@@ -243,11 +179,11 @@ impl Simulation {
         let height = self.live(0).ledger.standing().tip.height;
         self.counts.more("blocks in final chains", u64::from(height));
         let state = match self.reference.at(tip) {
-            Ok(store) => store.state().clone(),
+            Ok(store) => (store.state().clone(), store.pages().clone()),
             Err(error) => return self.fail(error),
         };
         match self.reference.afresh().at(tip) {
-            Ok(fresh) if *fresh.state() == state => {}
+            Ok(fresh) if (fresh.state(), fresh.pages()) == (&state.0, &state.1) => {}
             Ok(_) => return self.fail("undoing and folding anew differ".to_string()),
             Err(error) => return self.fail(error),
         }

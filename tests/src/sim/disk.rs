@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use chain::Hash;
 use chain::block::CheckedBlock;
+use chain::commitment::{PageChange, Pages};
 use chain::execute::{Delta, Range, Row, View};
 use chain::header::Header;
 use chain::params::Network;
@@ -42,7 +43,7 @@ pub(super) enum Crash {
 enum Change {
     Indexed(CheckedBlock),
     Connected(CheckedBlock, u32, Delta),
-    Disconnected(CheckedBlock),
+    Disconnected(CheckedBlock, Vec<PageChange>),
     Invalid(Hash),
 }
 
@@ -156,7 +157,7 @@ fn apply(index: &mut MemoryStore, change: &Change) {
     let done = match change {
         Change::Indexed(block) => index.append(block),
         Change::Connected(block, height, delta) => index.connect(block, *height, delta),
-        Change::Disconnected(block) => index.disconnect(block),
+        Change::Disconnected(block, pages) => index.disconnect(block, pages),
         Change::Invalid(hash) => index.mark_invalid(hash),
     };
     done.expect("memory does not fail");
@@ -169,6 +170,12 @@ impl View for Disk {
 
     fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
         self.index.range(range)
+    }
+}
+
+impl Pages for Disk {
+    fn page(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.index.page(prefix)
     }
 }
 
@@ -199,6 +206,10 @@ impl Archive for Disk {
 
     fn undo(&self, height: u32) -> Result<Undo, StoreError> {
         self.index.undo(height)
+    }
+
+    fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        self.index.page_range(range)
     }
 }
 
@@ -236,11 +247,11 @@ impl Store for Disk {
         Ok(())
     }
 
-    fn disconnect(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
         if self.plant == Some(Plant::ForgetUndo) {
             self.index.forget_undo();
         }
-        self.change(Change::Disconnected(block.clone()));
+        self.change(Change::Disconnected(block.clone(), pages.to_vec()));
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use super::disk::Crash;
 use super::node::{address, node_id};
 use crate::chains::{Place, candidate, mined, unsigned};
 use crate::headers::HeaderChain;
+use crate::replay::executed;
 
 /// With fewer peers a byzantine node begins again under another name.
 const FEW_PEERS: usize = 2;
@@ -165,10 +166,14 @@ impl Simulation {
     fn unmined(&mut self, node: usize, extranonce: u64) -> Block {
         let place = self.place(node);
         let payee = PublicKey::from(&self.nodes[node].key);
-        let mut block = candidate(&self.network, &place, payee, &[]);
+        let network = self.network.clone();
+        let mut block = candidate(&network, &place, payee, &[]);
         let now = u32::try_from(self.now / 1000).expect("before the year 2106");
         block.header.time = now.max(place.facts.median_time() + 1);
         block.coinbase.extranonce = extranonce;
+        let store = self.live(node).ledger.store();
+        let delta = executed(&network, store, payee, &[]).expect("nothing in it can fail");
+        block.coinbase.state_root = delta.state_root;
         block
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chain::block::{Block, Coinbase};
+use chain::commitment::EMPTY;
 use chain::header::{Header, VERSION_FIXED};
 use chain::params::Network;
 use chain::rules::merkle;
@@ -34,7 +35,7 @@ fn candidate(network: &Network) -> Block {
         tag: b"rogue".to_vec(),
         value: network.subsidy.at(1),
         payee: PublicKey([7; 32]),
-        state_root: [0; 32],
+        state_root: EMPTY,
     };
     let header = Header {
         version: VERSION_FIXED,

@@ -1,11 +1,13 @@
 //! Blocks from plans: what a plan says is fitted to the chain it goes on, flaws included.
 
+use chain::commitment::EMPTY;
 use chain::execute::{Account, BlockContext, StateMachine};
 use chain::store::MemoryStore;
 use chain::tx::{CheckedTransaction, PublicKey, Unsigned};
 use kv::{KeyValue, Operation};
 use tests::chains::{account, candidate, least_fee, mined, signing_key, unsigned};
 use tests::model::BlockId;
+use tests::replay::executed;
 
 use super::world::World;
 
@@ -76,6 +78,10 @@ impl World {
         }
         let mut block = candidate(&self.network, &place, payee, &transactions);
         block.coinbase.extranonce = self.truth.count() as u64;
+        if let Some(store) = &self.truth.get(parent).store {
+            let delta = executed(&self.network, store, payee, &transactions);
+            block.coinbase.state_root = delta.map_or(EMPTY, |delta| delta.state_root);
+        }
         let median = place.facts.median_time();
         let time = block.header.time.saturating_add_signed(plan.jitter_s.into());
         block.header.time = time.max(median + 1);

@@ -126,11 +126,12 @@ fn refuse(
     judge: impl FnOnce(&mut Scene) -> Option<RuleError>,
 ) {
     let tip = scene.ledger.store().tip().unwrap();
-    let state = scene.ledger.store().state().clone();
+    let stored = |store: &MemoryStore| (store.state().clone(), store.pages().clone());
+    let before = stored(scene.ledger.store());
     let error = judge(scene).unwrap_or_else(|| panic!("{name}: not refused"));
     assert!(refused(&error), "{name}: refused as {error:?}");
     assert_eq!(scene.ledger.store().tip().unwrap(), tip, "{name}");
-    assert_eq!(*scene.ledger.store().state(), state, "{name}");
+    assert_eq!(stored(scene.ledger.store()), before, "{name}");
     let good = scene.signed(scene.transaction(&[write()])).bytes().to_vec();
     let good = scene.grower.verifier.transactions(&[good]).remove(0).unwrap();
     scene.grow(&[good]);

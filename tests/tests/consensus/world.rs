@@ -242,6 +242,7 @@ impl World {
         let fresh = self.truth.get(self.chain.tip).store.as_ref().expect("the tip is valid");
         let store = self.ledger.store();
         assert_eq!(store.state(), fresh.state(), "the state is the fold of the chain");
+        assert_eq!(store.pages(), fresh.pages(), "the pages are those of the rows");
         if !tip_moved {
             return;
         }

@@ -33,7 +33,7 @@ fn record(payload: &[u8]) -> Vec<u8> {
 }
 
 fn samples() -> Vec<Vec<u8>> {
-    let head = [&b"GRVNLOG1"[..], &Hash::ZERO.0].concat();
+    let head = [&b"GRVNLOG2"[..], &Hash::ZERO.0].concat();
     let [a, b, c] = [(1, 101), (2, 180), (3, 300)].map(|(byte, len)| record(&vec![byte; len]));
     let whole = [&head[..], &a, &b, &c].concat();
     let mut damaged = whole.clone();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use chain::Hash;
+use chain::commitment::commit;
+use chain::execute::{BlockContext, StateMachine};
 use chain::header::{HEADER_BYTES, Header};
 use chain::ledger::{AssumedBlocks, Input, Ledger, Output, PeerId};
 use chain::params::Network;
@@ -10,10 +12,11 @@ use chain::rules::RuleError;
 use chain::rules::isolation::check_headers;
 use chain::store::{Archive, Store};
 use chain::tx::Transaction;
-use kv::{Expect, Operation};
+use kv::history::{Record, START, link, value_hash};
+use kv::{Expect, Head, KeyValue, Operation, VersionKind};
 use tests::chains::{
-    Grower, Place, account, candidate, clock, free_network, memory_ledger, mined, options,
-    signing_key, unsigned, verifier,
+    Grower, Place, account, candidate, clock, empty_store, free_network, memory_ledger, mined,
+    options, signing_key, unsigned, verifier,
 };
 
 const PEER: PeerId = PeerId(1);
@@ -52,15 +55,39 @@ fn write(network: &Network, signer: u8, signed_by: u8) -> Transaction {
     unsigned.sign(&signing_key(signed_by), &network.genesis_hash())
 }
 
-/// A chain with one write in each block, as bytes.
+/// A chain with one write in each block, as bytes. What a forged write does is what the honest one
+/// does, but for its id, which is in the history of its key.
 pub(super) fn chain_with_forgeries(network: &Network) -> Vec<Vec<u8>> {
-    let mut place = Place::genesis(network);
+    let (mut place, mut store) = (Place::genesis(network), empty_store(network));
+    let mut honest_chain = Grower::new(network);
     let mut blocks = Vec::new();
     for height in 1..=BLOCKS {
         let signer = u8::try_from(height).unwrap();
         let signed_by = if FORGED.contains(&height) { 99 } else { signer };
+        let honest = write(network, signer, signer).bytes().to_vec();
+        let honest = honest_chain.verifier.transactions(&[honest]).remove(0).unwrap();
+        let transaction = write(network, signer, signed_by);
+        let context = BlockContext { network, height, payee: account(0) };
+        let mut delta = KeyValue.execute(&store, context, std::slice::from_ref(&honest)).unwrap();
+        for row in &mut delta.rows {
+            if row.key.starts_with(b"k") {
+                let head = Head::decode(row.after.as_ref().unwrap()).unwrap();
+                let record = Record {
+                    version: 1,
+                    height,
+                    txid: transaction.txid(),
+                    writer: head.owner,
+                    kind: VersionKind::Put,
+                    value_hash: value_hash(b"value"),
+                };
+                row.after = Some(Head { history: link(&START, &record), ..head }.encode());
+            }
+        }
+        let delta = commit(&KeyValue, &store, delta).unwrap();
+        store.connect(&honest_chain.grow(account(0), &[honest]), height, &delta).unwrap();
         let mut block = candidate(network, &place, account(0), &[]);
-        block.transactions.push(Arc::new(write(network, signer, signed_by)));
+        block.coinbase.state_root = delta.state_root;
+        block.transactions.push(Arc::new(transaction));
         let block = mined(block);
         place = place.after(&block.header);
         blocks.push(block.encode());

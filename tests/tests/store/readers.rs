@@ -72,6 +72,11 @@ proptest! {
                 let rows = [memory.store().range(range), disk.store().range(range)];
                 let [expected, seen] = rows.map(Result::unwrap);
                 prop_assert_eq!(expected, seen);
+                let (from, to) = (&from.map(|byte| byte % 16), &to.map(|byte| byte % 16));
+                let range = Range { from, to, order, limit };
+                let pages = [memory.store().page_range(range), disk.store().page_range(range)];
+                let [expected, seen] = pages.map(Result::unwrap);
+                prop_assert_eq!(expected, seen);
             }
             if *commit {
                 disk.commit(now).unwrap();

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use miner::Hash;
 use rusqlite::{Connection, params};
 
+use crate::commitment::PageChange;
 use crate::execute::{Order, Range, Row};
 use crate::store::Inclusion;
 
@@ -18,10 +19,17 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes counted for each row beside those of its key and value.
 const ROW_BYTES: usize = 64;
 
-/// Changes of state rows and of inclusions; `None` = removed.
+/// Pages with prefixes of at most so many nibbles are kept when they are written: nearly every
+/// block reads and changes all of them. They are 4369 and take 5 MB.
+const UPPER_NIBBLES: usize = 3;
+
+/// Changes of state rows, pages and inclusions; `None` = removed.
 #[derive(Debug, Default)]
 pub(super) struct Unwritten {
     state: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pages: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Pages near the root that have been changed, written or not.
+    upper_pages: BTreeMap<Vec<u8>, Vec<u8>>,
     inclusions: BTreeMap<Hash, Option<Inclusion>>,
     /// Never less than what is held: rows changed twice count twice.
     bytes: usize,
@@ -34,6 +42,19 @@ impl Unwritten {
         self.state.insert(key.to_vec(), value.map(<[u8]>::to_vec));
     }
 
+    /// Changes a page.
+    pub(super) fn set_page(&mut self, change: &PageChange) {
+        let PageChange { prefix, after } = change;
+        self.bytes += ROW_BYTES + prefix.len() + after.as_ref().map_or(0, Vec::len);
+        if prefix.len() <= UPPER_NIBBLES {
+            match after {
+                Some(page) => self.upper_pages.insert(prefix.clone(), page.clone()),
+                None => self.upper_pages.remove(prefix),
+            };
+        }
+        self.pages.insert(prefix.clone(), after.clone());
+    }
+
     /// Changes where a transaction stands.
     pub(super) fn set_inclusion(&mut self, txid: Hash, inclusion: Option<Inclusion>) {
         self.bytes += 2 * ROW_BYTES + inclusion.as_ref().map_or(0, |row| row.outcome.len());
@@ -43,6 +64,12 @@ impl Unwritten {
     /// What a row of the state has become, if it has changed.
     pub(super) fn row(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         self.state.get(key).map(Option::as_deref)
+    }
+
+    /// What a page is, if it has changed.
+    pub(super) fn page(&self, prefix: &[u8]) -> Option<Option<&[u8]>> {
+        let upper = || self.upper_pages.get(prefix).map(|page| Some(&page[..]));
+        self.pages.get(prefix).map(Option::as_deref).or_else(upper)
     }
 
     /// What has become of a transaction, if that has changed.
@@ -57,25 +84,16 @@ impl Unwritten {
         range: Range<'_>,
         written: impl FnOnce(Range<'_>) -> Result<Vec<Row>, E>,
     ) -> Result<Vec<Row>, E> {
-        if range.from >= range.to {
-            return Ok(Vec::new());
-        }
-        let bounds = (Bound::Included(range.from), Bound::Excluded(range.to));
-        let changes = self.state.range::<[u8], _>(bounds);
-        // Each change takes away one row at most of those read.
-        let limit = range.limit.saturating_add(changes.clone().count());
-        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> =
-            written(Range { limit, ..range })?.into_iter().collect();
-        for (key, value) in changes {
-            match value {
-                Some(value) => rows.insert(key.clone(), value.clone()),
-                None => rows.remove(key),
-            };
-        }
-        Ok(match range.order {
-            Order::Ascending => rows.into_iter().take(range.limit).collect(),
-            Order::Descending => rows.into_iter().rev().take(range.limit).collect(),
-        })
+        merged(&self.state, range, written)
+    }
+
+    /// Pages of a range, like [`Unwritten::range`].
+    pub(super) fn page_range<E>(
+        &self,
+        range: Range<'_>,
+        written: impl FnOnce(Range<'_>) -> Result<Vec<Row>, E>,
+    ) -> Result<Vec<Row>, E> {
+        merged(&self.pages, range, written)
     }
 
     /// Whether there is so much that it should be written now.
@@ -97,6 +115,17 @@ impl Unwritten {
             };
         }
         let mut set = index.prepare_cached(
+            "INSERT INTO page (prefix, slots) VALUES (?1, ?2)
+             ON CONFLICT (prefix) DO UPDATE SET slots = excluded.slots",
+        )?;
+        let mut remove = index.prepare_cached("DELETE FROM page WHERE prefix = ?1")?;
+        for (prefix, page) in &self.pages {
+            match page {
+                Some(page) => set.execute(params![prefix, page])?,
+                None => remove.execute([prefix])?,
+            };
+        }
+        let mut set = index.prepare_cached(
             "INSERT INTO tx (txid, height, position, outcome) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (txid) DO UPDATE SET height = excluded.height,
                  position = excluded.position, outcome = excluded.outcome",
@@ -110,7 +139,35 @@ impl Unwritten {
                 None => remove.execute([&txid.0[..]])?,
             };
         }
-        *self = Unwritten::default();
+        let upper_pages = std::mem::take(&mut self.upper_pages);
+        *self = Unwritten { upper_pages, ..Unwritten::default() };
         Ok(())
     }
+}
+
+/// Rows of a range as they are after these changes.
+fn merged<E>(
+    changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    range: Range<'_>,
+    written: impl FnOnce(Range<'_>) -> Result<Vec<Row>, E>,
+) -> Result<Vec<Row>, E> {
+    if range.from >= range.to {
+        return Ok(Vec::new());
+    }
+    let bounds = (Bound::Included(range.from), Bound::Excluded(range.to));
+    let changes = changes.range::<[u8], _>(bounds);
+    // Each change takes away one row at most of those read.
+    let limit = range.limit.saturating_add(changes.clone().count());
+    let mut rows: BTreeMap<Vec<u8>, Vec<u8>> =
+        written(Range { limit, ..range })?.into_iter().collect();
+    for (key, value) in changes {
+        match value {
+            Some(value) => rows.insert(key.clone(), value.clone()),
+            None => rows.remove(key),
+        };
+    }
+    Ok(match range.order {
+        Order::Ascending => rows.into_iter().take(range.limit).collect(),
+        Order::Descending => rows.into_iter().rev().take(range.limit).collect(),
+    })
 }

@@ -4,7 +4,7 @@ use chain::execute::{Account, ExecuteError, StateMachine, TransactionFault};
 use chain::params::{KeyPolicy, Network, Subsidy};
 
 use super::{ALICE, BOB, MINER, account, delete, failed, head, outcomes, owned, put, wrote};
-use crate::state::{account_row, reward_row};
+use crate::state::{DUE_ROW, account_row, reward_row};
 use crate::testing::{Chain, Tx, account_of, network};
 use crate::{Effect, Expect, KeyValue, Operation, Outcome, Reason};
 
@@ -46,6 +46,28 @@ fn a_reward_matures_after_so_many_blocks_on_top() {
     assert_eq!(account(&chain, ALICE), Account { balance: 20, sequence: 0 });
     chain.block(MINER, &[spend]);
     assert_eq!(account(&chain, ALICE), Account { balance: 0, sequence: 1 });
+}
+
+/// Else miners for different payees could not search one template.
+#[test]
+fn what_is_committed_to_does_not_depend_on_who_is_paid() {
+    for maturity in [0, 1, 3] {
+        let mut chain = Chain::new(network(KeyPolicy::Open, maturity));
+        for sequence in 0..5 {
+            let write = Tx::of(ALICE, sequence, &[put(b"k", b"v", Expect::Any)]);
+            let transactions = [write.checked(&chain.network)];
+            let changes = [ALICE, BOB, MINER].map(|payee| {
+                let context = chain.context(payee);
+                let mut delta = KeyValue.execute(&chain.view, context, &transactions).unwrap();
+                delta.rows.retain(|row| KeyValue.commits_to(&row.key));
+                delta.rows
+            });
+            assert_eq!(changes[0], changes[1]);
+            assert_eq!(changes[0], changes[2]);
+            assert!(changes[0].len() >= 2, "a head and an account at least");
+            chain.block(MINER, &[write]);
+        }
+    }
 }
 
 #[test]
@@ -109,7 +131,8 @@ fn a_row_that_ends_as_it_began_is_no_change() {
         &[Tx::of(ALICE, 0, &[pay(BOB, 7)]), Tx::of(BOB, 0, &[pay(ALICE, 7), pay(9, 0)])],
     );
     let changed: Vec<_> = delta.rows.iter().map(|row| row.key.clone()).collect();
-    let mut expected = [ALICE, BOB, MINER].map(|signer| account_row(&account_of(signer)));
+    let mut expected = [ALICE, BOB].map(|signer| account_row(&account_of(signer))).to_vec();
     expected.sort();
+    expected.push(DUE_ROW.to_vec());
     assert_eq!(changed, expected, "account 9 was touched, but has nothing before and after");
 }
