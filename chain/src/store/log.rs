@@ -79,11 +79,10 @@ impl RecordLog {
         let end = file.metadata().map_err(fail)?.len();
         // What a process wrote before it was killed may not be on stable storage yet.
         let mut log = RecordLog { file, path: path.to_path_buf(), end, synced: false };
-        if end < START {
-            // New, or the process died before the head was written: nothing can follow it yet.
+        // Without records there is nothing to lose, and after a power cut the head can be noise.
+        if end <= START && !log.begins_as_one().map_err(fail)? {
             let head = [&MAGIC[..], &genesis.0].concat();
             log.file.write_all_at(&head, 0).map_err(fail)?;
-            log.file.set_len(START).map_err(fail)?;
             log.file.sync_all().map_err(fail)?;
             sync_folder(path)?;
             log.end = START;
@@ -103,6 +102,13 @@ impl RecordLog {
         let log = RecordLog { file, path: path.to_path_buf(), end, synced: true };
         log.check_head(genesis)?;
         Ok(log)
+    }
+
+    /// Whether there is a whole head of a log, of any version and network.
+    fn begins_as_one(&self) -> io::Result<bool> {
+        let mut head = [0; FILE_HEAD_BYTES];
+        let got = read_up_to(&self.file, &mut head, 0)?;
+        Ok(got == head.len() && head.starts_with(&MAGIC[..7]))
     }
 
     fn check_head(&self, genesis: &Hash) -> Result<(), StoreError> {

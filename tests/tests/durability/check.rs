@@ -87,13 +87,7 @@ impl Truth {
             return Err(format!("tip {tip}, not one of {:?}", expected.tips));
         }
         self.read_all(ledger.store(), tip)?;
-        for hash in expected.bodies {
-            let found = ledger.store().block_bytes(hash).map_err(|error| error.to_string())?;
-            let (_, block) = &self.script.blocks[hash];
-            if found.as_deref() != Some(block.bytes()) {
-                return Err(format!("block {hash} is lost"));
-            }
-        }
+        self.read_bodies(ledger.store(), expected.bodies)?;
         for (number, transaction) in expected.promised.iter().enumerate() {
             let txid = transaction.txid();
             let inclusion = ledger.store().inclusion(&txid).map_err(|error| error.to_string())?;
@@ -138,6 +132,18 @@ impl Truth {
                 }
             }
             hash = block.header().prev;
+        }
+        Ok(())
+    }
+
+    /// Reads blocks, on the main chain or not.
+    pub(crate) fn read_bodies(&self, store: &dyn Archive, bodies: &[Hash]) -> Result<(), String> {
+        for hash in bodies {
+            let found = store.block_bytes(hash).map_err(|error| error.to_string())?;
+            let (_, block) = &self.script.blocks[hash];
+            if found.as_deref() != Some(block.bytes()) {
+                return Err(format!("WRONG: block {hash} is lost"));
+            }
         }
         Ok(())
     }

@@ -43,8 +43,11 @@ pub(crate) struct Counts {
     pub(crate) stopped: usize,
 }
 
+/// Calls at the start of a run that are all tried: they make the files.
+const START_CALLS: u64 = 24;
+
 /// Runs a script with the first call failing, then with a later one, until there is none: each of
-/// the first `every`, and one of so many after these.
+/// those at the start, and one of `every` after these.
 pub(crate) fn fail_each_call(
     seed: u64,
     blocks: usize,
@@ -80,7 +83,7 @@ pub(crate) fn fail_each_call(
         let expected = Expected::at(&lived, &tips, ops.len(), true);
         let after_a_cut = truth.check(image.path(), &expected);
         after_a_cut.unwrap_or_else(|e| panic!("{context}: {e}; see {}", kept(image).display()));
-        at += if at < every { 1 } else { every };
+        at += if at < START_CALLS { 1 } else { every };
     }
 }
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chain::Hash;
 use chain::store::Archive;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
 
 use super::check::{Truth, scratch};
 use super::disk::{Disk, Files, Loss, read_files, write_files};
 use super::hooks;
-use super::script::{Script, open};
+use super::script::{Lived, Script, open};
 
 const LOG: &str = "blocks.log";
 const PENDING: &str = "pending.log";
@@ -64,7 +64,7 @@ pub(crate) fn damage_everything(seed: u64, blocks: usize, share: usize) -> Outco
     for (files, name) in [(&stopped, LOG), (&killed, PENDING), (&stopped, INDEX), (&killed, WAL)] {
         for (part, damage) in damages(name, &files[name], share, &mut draw) {
             let damaged = damaged(files, name, damage);
-            match outcome(&mut truth, &damaged, last.tip, name) {
+            match outcome(&mut truth, &damaged, &lived, name) {
                 Ok(outcome) => *outcomes.entry((part, outcome)).or_default() += 1,
                 Err(error) => failures.push(format!("seed {seed}, {name}, {damage:?}: {error}")),
             }
@@ -85,13 +85,17 @@ fn damages(
     let mut zeros = Vec::new();
     match name {
         LOG | PENDING => {
-            parts.push(("log head", 0, LOG_HEAD_BYTES, LOG_HEAD_BYTES));
+            let (file_head, head, record) = match name {
+                LOG => ("head of blocks.log", "head of a block", "block"),
+                _ => ("head of pending.log", "head of a transaction", "transaction"),
+            };
+            parts.push((file_head, 0, LOG_HEAD_BYTES, LOG_HEAD_BYTES));
             let mut at = LOG_HEAD_BYTES;
             while let Some((length, _)) = bytes[at..].split_first_chunk::<4>() {
                 let length = usize::try_from(u32::from_le_bytes(*length)).expect("64 bits");
-                parts.push(("record head", at, at + 8, share));
-                parts.push(("record", at + 8, at + 8 + length, share));
-                zeros.push(("record", at + 8));
+                parts.push((head, at, at + 8, share));
+                parts.push((record, at + 8, at + 8 + length, share));
+                zeros.push((record, at + 8));
                 at += 8 + length;
             }
         }
@@ -141,11 +145,11 @@ fn damaged(files: &Files, name: &str, damage: Damage) -> Files {
     files
 }
 
-fn outcome(truth: &mut Truth, files: &Files, tip: Hash, name: &str) -> Result<Outcome, String> {
+fn outcome(truth: &mut Truth, files: &Files, lived: &Lived, name: &str) -> Result<Outcome, String> {
     let folder = scratch();
     write_files(folder.path(), files);
-    let lived = catch_unwind(AssertUnwindSafe(|| live(truth, &folder, tip)));
-    match lived.map_err(|_| "a panic".to_string())? {
+    let result = catch_unwind(AssertUnwindSafe(|| live(truth, &folder, lived)));
+    match result.map_err(|_| "a panic".to_string())? {
         Ok(()) => Ok(Outcome::Right),
         Err(error) if error.starts_with("PANIC") => Err(error),
         Err(error) if error.starts_with("WRONG") => {
@@ -164,7 +168,8 @@ fn outcome(truth: &mut Truth, files: &Files, tip: Hash, name: &str) -> Result<Ou
 }
 
 /// Reads everything, then reverts the last block for two others.
-fn live(truth: &mut Truth, folder: &tempfile::TempDir, tip: Hash) -> Result<(), String> {
+fn live(truth: &mut Truth, folder: &TempDir, lived: &Lived) -> Result<(), String> {
+    let tip = lived.acks.last().expect("it has started").tip;
     let mut ledger =
         open(folder.path(), &truth.script.network).map_err(|error| error.to_string())?;
     let found = ledger.store().tip().map_err(|error| error.to_string())?.hash;
@@ -172,6 +177,7 @@ fn live(truth: &mut Truth, folder: &tempfile::TempDir, tip: Hash) -> Result<(), 
         return Err(format!("WRONG tip {found}"));
     }
     truth.read_all(ledger.store(), tip)?;
+    truth.read_bodies(ledger.store(), &lived.bodies)?;
     let parent = truth.script.blocks[&tip].1.header().prev;
     let rival = truth.block_after(parent);
     truth.give(&mut ledger, rival.clone())?;

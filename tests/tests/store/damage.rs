@@ -91,3 +91,18 @@ fn an_audit_finds_a_block_that_is_not_found_by_its_hash() {
     let result = audited(folder.path(), &network);
     assert!(matches!(result, Err(AuditError::Index { height: 3, .. })), "{result:?}");
 }
+
+/// A power cut at the very first start left a head that was never written, and no start after it
+/// succeeded.
+#[test]
+fn a_log_of_a_head_of_noise_is_begun_anew() {
+    let network = free_network();
+    for noise in [0, 0xa5] {
+        let folder = lived(&network, &[]);
+        for log in [BLOCK_LOG, PENDING_LOG] {
+            fs::write(folder.path().join(log), [noise; 40]).unwrap();
+        }
+        drop(open(folder.path(), &network).unwrap());
+        assert!(fs::read(folder.path().join(BLOCK_LOG)).unwrap().starts_with(b"GRVNLOG"));
+    }
+}
