@@ -79,7 +79,7 @@ pub struct Delta {
     /// One outcome a transaction, in block order, in the state machine's own encoding.
     pub outcomes: Vec<Vec<u8>>,
     /// Commitment to the state after the block. A state machine leaves it empty, like `pages`:
-    /// [`commit`](crate::commitment::commit) sets both.
+    /// [`commit`] sets both.
     pub state_root: Root,
     /// Changed pages of the commitment, each once.
     pub pages: Vec<PageChange>,

@@ -26,7 +26,7 @@ use crate::params::Network;
 use crate::rules::isolation::CheckedHeader;
 use crate::rules::{RuleError, context};
 use crate::store::{Store, StoreError};
-use crate::tree::{Added, HeaderTree, NodeId};
+use crate::tree::{HeaderTree, NodeId};
 use crate::tx::PublicKey;
 
 pub use assumed::{AssumedBlocks, AssumedValid};
@@ -246,34 +246,9 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Adds a header to the tree; `None` when its parent is unknown.
-    fn add_header(
-        &mut self,
-        now: Time,
-        header: &CheckedHeader,
-    ) -> Result<Option<Added>, RuleError> {
-        if let Some(id) = self.tree.find(&header.hash()) {
-            if self.tree.is_invalid(id) {
-                return Err(RuleError::InvalidAncestor { hash: header.hash() });
-            }
-            return Ok(Some(Added::Known(id)));
-        }
-        let Some(parent) = self.tree.find(&header.header().prev) else {
-            return Ok(None);
-        };
-        if self.tree.is_invalid(parent) {
-            return Err(RuleError::InvalidAncestor { hash: header.hash() });
-        }
-        let facts = self.tree.parent_facts(parent);
-        context::check_header(&self.network, header.header(), &facts)?;
-        context::time_is_not_too_new(&self.network, header.header(), now.seconds())?;
-        self.network.landmarks.check(facts.height + 1, &header.hash())?;
-        Ok(self.tree.add(header.header(), header.hash()))
-    }
-
     fn block(&mut self, now: Time, from: PeerId, block: CheckedBlock) -> Result<(), StoreError> {
         let header = CheckedHeader::of(&block);
-        match self.add_header(now, &header) {
+        match self.tree.admit(&self.network, now.seconds(), &header) {
             Ok(Some(added)) => {
                 self.senders.insert(block.hash(), from);
                 while self.senders.len() > MAX_SENDERS {
@@ -292,7 +267,7 @@ impl<S: Store> Ledger<S> {
 
     /// Takes a block that was passed on before it was executed: nobody is to blame for it.
     fn relayed(&mut self, now: Time, block: CheckedBlock) -> Result<(), StoreError> {
-        let added = self.add_header(now, &CheckedHeader::of(&block));
+        let added = self.tree.admit(&self.network, now.seconds(), &CheckedHeader::of(&block));
         let Ok(Some(added)) = added else {
             tracing::debug!(target: "chain", hash = %block.hash(), ?added, "relayed block refused");
             return Ok(());

@@ -10,6 +10,7 @@ pub mod execute;
 pub mod header;
 pub mod landmarks;
 pub mod ledger;
+pub mod light;
 pub mod mempool;
 pub mod params;
 pub mod presync;
@@ -20,4 +21,4 @@ pub mod tree;
 pub mod tx;
 pub mod verify;
 
-pub use miner::{CompactTarget, Hash, Target, Work, sha256d};
+pub use miner::{CompactTarget, Hash, Target, Work, sha256d, sha256d_pair};

@@ -4,8 +4,10 @@
 //! append-only log that is synced before the one transaction that makes a block part of the
 //! chain; everything else can be rebuilt from that log.
 
+#[cfg(not(target_family = "wasm"))]
 mod log;
 mod memory;
+#[cfg(not(target_family = "wasm"))]
 mod sqlite;
 
 use std::path::PathBuf;
@@ -17,8 +19,10 @@ use crate::commitment::{PageChange, Pages, Witness};
 use crate::execute::{Delta, Range, Row, View};
 use crate::header::Header;
 
+#[cfg(not(target_family = "wasm"))]
 pub use log::{RecordLog, TORN_TAIL_LIMIT_BYTES};
 pub use memory::MemoryStore;
+#[cfg(not(target_family = "wasm"))]
 pub use sqlite::{SqliteArchive, SqliteStore};
 
 /// What is wrong with the store. Always our fault or our machine's, never a peer's.

@@ -4,6 +4,8 @@
 //! there. A node is *complete* when its body and those of all its ancestors are stored. Only
 //! complete, valid nodes can become the tip.
 
+mod admit;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,13 +121,8 @@ impl HeaderTree {
     }
 
     /// Known headers, genesis included.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.nodes.len()
-    }
-
-    /// Never: genesis is always there.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 
     /// The node of a header.

@@ -8,6 +8,7 @@ mod answers;
 mod bans;
 mod client;
 mod lives;
+mod redis;
 mod requests;
 mod status;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use chain::ledger::{self, RequestId};
 use chain::params::Network;
+use chain::store::ChainPoint;
 use crossbeam::channel::{Receiver, Sender};
 use net::{ClientId, Millis, PeerInfo, Service, ServiceOutput};
 use parking_lot::Mutex;
@@ -24,11 +26,13 @@ use serde_json::Value;
 
 use crate::bans::BanList;
 use crate::command;
+use crate::reads;
 use crate::reply::{self, Code, Failure};
 use crate::request::{Read, Wait};
 use crate::stratum::Workers;
 use client::Client;
 use lives::Lives;
+use redis::Redis;
 use status::Status;
 
 /// A client that says nothing for so long, and waits for nothing, is disconnected.
@@ -43,8 +47,10 @@ pub enum Event {
     Read {
         /// Whose question.
         request: RequestId,
+        /// The tip it was read at.
+        tip: Option<ChainPoint>,
         /// The answer.
-        answer: Result<Value, Failure>,
+        answer: Result<reads::Answer, Failure>,
     },
     /// The verify stage refused what a client submitted.
     Refused {
@@ -119,6 +125,7 @@ pub struct Admin {
     lives: Lives,
     status: Status,
     bans: BanList,
+    redis: Redis,
     outbox: VecDeque<ServiceOutput>,
     now: Millis,
 }
@@ -136,6 +143,8 @@ enum Asked {
     Wait(ClientId, chain::Hash),
     /// `BALANCE`.
     Balance(ClientId),
+    /// Something of the Redis protocol.
+    Redis(ClientId),
 }
 
 impl Asked {
@@ -145,7 +154,8 @@ impl Asked {
             | Asked::Write(client, _)
             | Asked::Transaction(client, _)
             | Asked::Wait(client, _)
-            | Asked::Balance(client) => client,
+            | Asked::Balance(client)
+            | Asked::Redis(client) => client,
         }
     }
 }
@@ -156,6 +166,7 @@ impl Admin {
         Admin {
             status: Status::new(&options.start),
             bans: options.bans.clone(),
+            redis: Redis::new(options.start.tip),
             options,
             joints,
             clients: BTreeMap::new(),
@@ -170,6 +181,13 @@ impl Admin {
     /// Serves a client's lines until it has none or must wait.
     fn serve(&mut self, id: ClientId) {
         while let Some(client) = self.clients.get_mut(&id) {
+            if client.redis.is_none() && client.turns_to_redis() {
+                client.turn_to_redis(self.now);
+            }
+            if client.redis.is_some() {
+                self.serve_redis(id);
+                break;
+            }
             match client.next_line() {
                 Ok(Some(line)) => self.line(id, &line),
                 Ok(None) => {
@@ -232,7 +250,10 @@ impl Admin {
         // A client has one open request, and this is its reply: nothing else may answer it.
         self.asked.retain(|_, asked| asked.client() != id);
         self.lives.forget(id);
-        self.send(id, reply::line(answer));
+        match client.redis {
+            Some(_) => self.reply_json(id, answer),
+            None => self.send(id, reply::line(answer)),
+        }
         if was_busy {
             self.serve(id);
         }
@@ -255,7 +276,7 @@ impl Service for Admin {
         self.now = now;
         let authorised = self.options.trust_loopback && address.ip().is_loopback();
         let max_line = client::max_line(&self.options.network);
-        self.clients.insert(id, Client::new(now, authorised, max_line));
+        self.clients.insert(id, Client::new(now, authorised, max_line, address));
     }
 
     fn received(&mut self, now: Millis, id: ClientId, bytes: &[u8]) {
@@ -276,7 +297,9 @@ impl Service for Admin {
 
     fn closed(&mut self, now: Millis, id: ClientId) {
         self.now = now;
-        self.clients.remove(&id);
+        if let Some(session) = self.clients.remove(&id).and_then(|client| client.redis) {
+            self.forget_redis(&session);
+        }
         self.asked.retain(|_, asked| asked.client() != id);
         self.lives.forget(id);
     }
@@ -299,6 +322,7 @@ impl Service for Admin {
         for (client, answer) in self.lives.overdue(now) {
             self.finish(client, &Err(answer));
         }
+        self.redis_overdue(now);
         let idle: Vec<ClientId> = self
             .clients
             .iter()
@@ -318,7 +342,8 @@ impl Service for Admin {
 
     fn wake_at(&self) -> Option<Millis> {
         let idle = self.clients.values().filter_map(Client::idle_at).min().map(|at| at + IDLE_MS);
-        idle.into_iter().chain(self.lives.next_deadline()).min()
+        let waits = [self.lives.next_deadline(), self.redis_wake_at()];
+        idle.into_iter().chain(waits.into_iter().flatten()).min()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What may be typed on the terminal: clap, and nothing else.
 
+mod light;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,6 +13,8 @@ use crate::command::{
     PutArgs, RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, UnbanArgs,
     WaitArgs, WatchArgs,
 };
+
+pub use light::{HeaderFileArgs, HeadersCommand, ProveArgs, VerifyArgs};
 
 /// A key-value store whose history nobody can rewrite.
 ///
@@ -74,6 +78,13 @@ pub enum Command {
     Wait(WaitArgs),
     /// Show a block and its transactions
     Block(BlockArgs),
+    /// Have a key's value proven, for whoever trusts no node
+    Prove(ProveArgs),
+    /// Check a proof, without any node
+    Verify(VerifyArgs),
+    /// Keep headers alone, and trust no node
+    #[command(subcommand)]
+    Headers(HeadersCommand),
     /// Say what the node is doing
     Status,
     /// List the node's peers

@@ -1,9 +1,9 @@
 //! The client's side of the admin port: a line out, a line in.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -15,6 +15,9 @@ use crate::reply::{Code, Failure};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest line that is read, in bytes: a node drops clients that it owes more.
+const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Why a node cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,9 @@ pub enum ClientError {
     /// What came is no reply.
     #[error("the node's answer is no reply of the admin port: {0:?}")]
     Garbled(String),
+    /// The node took too long.
+    #[error("the node did not answer within {} s", .0.as_secs())]
+    Late(Duration),
     /// The node refused.
     #[error(transparent)]
     Refused(#[from] Failure),
@@ -58,6 +64,8 @@ pub enum Reply {
 pub struct Client {
     reader: BufReader<TcpStream>,
     cookie: Option<String>,
+    /// When waiting began, and how long it may take.
+    patience: Option<(Instant, Duration)>,
 }
 
 impl Client {
@@ -82,7 +90,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
             .map_err(|source| ClientError::Connect { address, source })?;
         stream.set_nodelay(true)?;
-        Ok(Client { reader: BufReader::new(stream), cookie })
+        Ok(Client { reader: BufReader::new(stream), cookie, patience: None })
     }
 
     /// Asks and waits for the answer. Shows the cookie if the node wants it.
@@ -126,10 +134,7 @@ impl Client {
     /// # Errors
     /// When the node refuses or the connection breaks.
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
-        let mut line = String::new();
-        if self.reader.read_line(&mut line)? == 0 {
-            return Err(ClientError::Closed);
-        }
+        let line = self.line()?;
         let line = line.trim_end();
         let garbled = || ClientError::Garbled(line.chars().take(80).collect());
         if let Some(json) = line.strip_prefix("+OK ") {
@@ -143,6 +148,52 @@ impl Client {
             .map(|rest| rest.split_once(' ').unwrap_or((rest, "")))
             .ok_or_else(garbled)?;
         Err(Failure::new(Code::from_word(code), message).into())
+    }
+
+    /// Gives up all waiting when `patience` has passed since `began`: then a node that sends byte
+    /// after byte, and never all, is no better than one that sends none.
+    pub fn be_patient(&mut self, began: Instant, patience: Duration) {
+        self.patience = Some((began, patience));
+    }
+
+    /// The next line, its end included.
+    fn line(&mut self) -> Result<String, ClientError> {
+        let mut line = Vec::new();
+        loop {
+            if let Some((began, patience)) = self.patience {
+                let left = patience.saturating_sub(began.elapsed());
+                if left.is_zero() {
+                    return Err(ClientError::Late(patience));
+                }
+                self.set_timeout(Some(left))?;
+            }
+            let bytes = match self.reader.fill_buf() {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => match (error.kind(), self.patience) {
+                    (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some((_, patience))) => {
+                        return Err(ClientError::Late(patience));
+                    }
+                    _ => return Err(error.into()),
+                },
+            };
+            let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            let taken = end.unwrap_or(bytes.len());
+            line.extend_from_slice(&bytes[..taken]);
+            self.reader.consume(taken);
+            if taken == 0 && line.is_empty() {
+                return Err(ClientError::Closed);
+            }
+            if line.len() > MAX_LINE_BYTES {
+                return Err(ClientError::Garbled(format!(
+                    "a line of more than {MAX_LINE_BYTES} bytes"
+                )));
+            }
+            if taken == 0 || end.is_some() {
+                let garbled = |_| ClientError::Garbled("no text".to_string());
+                return String::from_utf8(line).map_err(garbled);
+            }
+        }
     }
 
     /// Gives up waiting for a reply after this time; `None` = never.

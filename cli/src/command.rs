@@ -6,6 +6,7 @@ mod account;
 mod ban;
 mod block;
 mod get;
+mod headers;
 mod history;
 mod node;
 mod put;
@@ -26,6 +27,7 @@ pub use account::{BalanceArgs, SendArgs};
 pub use ban::{BanArgs, UnbanArgs};
 pub use block::BlockArgs;
 pub use get::RetrieveArgs;
+pub use headers::{MAX_PAGE_HEADERS, headers_after, headers_from};
 pub use history::RetrieveAllArgs;
 pub use node::{AddPeerArgs, MineBlocksArgs};
 pub use put::{DeleteArgs, HandOverArgs, PutArgs};
@@ -63,6 +65,7 @@ pub const COMMANDS: &[Command] = &[
     watch::UNWATCH,
     transaction::SUBMIT,
     block::BLOCK,
+    headers::HEADERS,
     node::STATUS,
     node::PEERS,
     node::MINERS,
@@ -73,6 +76,7 @@ pub const COMMANDS: &[Command] = &[
     account::BALANCE,
     account::SEND,
     node::MINE,
+    node::PING,
     node::AUTH,
     node::HELP,
     node::QUIT,
@@ -92,22 +96,28 @@ pub fn find(name: &str) -> Option<&'static Command> {
 /// # Errors
 /// A failure that says what to write instead.
 pub fn parse(line: &str) -> Result<Option<(&'static Command, Request)>, Failure> {
-    let mut list = words::split(line).map_err(|error| Failure::new(Code::Usage, error))?;
-    if list.is_empty() {
-        return Ok(None);
-    }
-    let name = list.remove(0);
+    let list = words::split(line).map_err(|error| Failure::new(Code::Usage, error))?;
+    if list.is_empty() { Ok(None) } else { parse_words(list).map(Some) }
+}
+
+/// Parses the words of a line, at least one.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_words(list: Vec<String>) -> Result<(&'static Command, Request), Failure> {
+    let mut list = list.into_iter();
+    let name = list.next().unwrap_or_default();
     let command = find(&name).ok_or_else(|| {
         let shown: String = name.chars().take(40).collect();
         Failure::new(Code::Unknown, format!("no command {shown:?}; HELP lists them"))
     })?;
-    let mut rest = Words { list: list.into_iter() };
-    (command.parse)(&mut rest)
-        .and_then(|request| rest.end().map(|()| Some((command, request))))
-        .map_err(|UsageError(what)| {
+    let mut rest = Words { list };
+    (command.parse)(&mut rest).and_then(|request| rest.end().map(|()| (command, request))).map_err(
+        |UsageError(what)| {
             let usage = format!("{} {}", command.name, command.usage);
             Failure::new(Code::Usage, format!("{what}; usage: {}", usage.trim_end()))
-        })
+        },
+    )
 }
 
 /// What is wrong with a command's words.

@@ -1,29 +1,74 @@
 //! Answers from the store: what reader threads do.
 
+pub mod raw;
+
 use chain::Hash;
 use chain::block::Block;
 use chain::execute::Order;
 use chain::params::Network;
-use chain::store::{Archive, SqliteArchive, StoreError};
+use chain::store::{Archive, ChainPoint, SqliteArchive, StoreError};
+use data_encoding::HEXLOWER;
+use kv::proof::{self, Extent};
 use kv::query::{HistoryPage, Scan, ScanPage};
 use kv::{Effect, Entry, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
 
+use crate::light::proof::ProofFile;
 use crate::reply::{Code, Failure, put_bytes};
-use crate::request::{At, BlockName, Read};
+use crate::request::{At, BlockName, HeadersFrom, Read};
+use raw::Found;
+
+/// An answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// What lines are answered with.
+    Json(Value),
+    /// What the Redis protocol is answered from.
+    Raw(Found),
+}
+
+impl Answer {
+    /// The answer to anything but a [`Read::Raw`].
+    ///
+    /// # Panics
+    /// When it is another one: a reader answers what it was asked.
+    pub fn into_json(self) -> Value {
+        match self {
+            Answer::Json(value) => value,
+            Answer::Raw(_) => panic!("only the Redis protocol asks raw questions"),
+        }
+    }
+
+    /// The answer to a [`Read::Raw`].
+    ///
+    /// # Panics
+    /// When it is another one.
+    pub fn into_raw(self) -> Found {
+        match self {
+            Answer::Raw(found) => found,
+            Answer::Json(_) => panic!("the Redis protocol asks raw questions only"),
+        }
+    }
+}
+
+/// An answer, or what the client is told instead, and the tip of the snapshot it was read from, if
+/// the store could say so.
+pub type Answered = (Option<ChainPoint>, Result<Answer, Failure>);
 
 /// Answers a question on one snapshot of the store.
-///
-/// # Errors
-/// What the client is told instead.
-pub fn answer(archive: &SqliteArchive, network: &Network, read: &Read) -> Result<Value, Failure> {
-    archive
-        .snapshot(|archive| {
-            let tip = archive.tip()?.height;
-            let reader = Reader { archive, network, tip, query: Query::new(archive) };
-            reader.answer(read)
-        })
-        .unwrap_or_else(|error| Err(store_failure(&error)))
+pub fn answer(archive: &SqliteArchive, network: &Network, read: &Read) -> Answered {
+    let mut seen = None;
+    let answer = archive.snapshot(|archive| {
+        let tip = archive.tip()?;
+        seen = Some(tip);
+        let query = Query::new(archive);
+        if let Read::Raw(read) = read {
+            return Ok(raw::answer(&query, read)?.map(Answer::Raw));
+        }
+        let reader = Reader { archive, network, tip: tip.height, query };
+        Ok(reader.answer(read)?.map(Answer::Json))
+    });
+    (seen, answer.unwrap_or_else(|error| Err(store_failure(&error))))
 }
 
 /// The failure that a client sees when the store fails.
@@ -65,25 +110,28 @@ struct Reader<'a> {
     query: Query<'a>,
 }
 
-type Answer = Result<Result<Value, Failure>, StoreError>;
+type Shown = Result<Result<Value, Failure>, StoreError>;
 
 impl Reader<'_> {
-    fn answer(&self, read: &Read) -> Answer {
+    fn answer(&self, read: &Read) -> Shown {
         match read {
             Read::Retrieve { key, at } => self.retrieve(key, *at),
             Read::RetrieveAll { key, limit, after, order } => {
                 self.retrieve_all(key, *limit, *after, *order)
             }
+            Read::Prove { key, extent } => self.prove(key, *extent),
             Read::Scan { prefix, after, limit, values } => {
                 let scan = Scan { prefix, after: after.as_deref(), limit: *limit, values: *values };
                 self.query.scan(scan)?.render(self)
             }
             Read::Block(name) => self.block(*name),
+            Read::Headers { from, limit } => self.headers(from, *limit),
             Read::Inclusion(txid) => self.inclusion(txid),
+            Read::Raw(_) => unreachable!("answered without JSON"),
         }
     }
 
-    fn retrieve(&self, key: &[u8], at: At) -> Answer {
+    fn retrieve(&self, key: &[u8], at: At) -> Shown {
         let entry = match at {
             At::Latest => self.query.latest(key)?,
             At::Version(version) => self.query.at_version(key, version)?,
@@ -113,7 +161,7 @@ impl Reader<'_> {
         }
     }
 
-    fn retrieve_all(&self, key: &[u8], limit: usize, after: Option<u64>, order: Order) -> Answer {
+    fn retrieve_all(&self, key: &[u8], limit: usize, after: Option<u64>, order: Order) -> Shown {
         let Some(head) = self.query.head(key)? else {
             let shown = String::from_utf8_lossy(key);
             let what = format!("key {shown:?} was never written");
@@ -136,6 +184,15 @@ impl Reader<'_> {
         Ok(Ok(object.into()))
     }
 
+    fn prove(&self, key: &[u8], extent: Extent) -> Shown {
+        let proof = match proof::prove(self.archive, self.network, key, extent)? {
+            Ok(proof) => proof,
+            Err(error) => return Ok(Err(Failure::new(Code::Refused, error))),
+        };
+        let headers = self.archive.main_headers(proof.coinbase.height, 1)?;
+        Ok(Ok(ProofFile::new(self.network, proof, headers).to_json()))
+    }
+
     fn put_entry(&self, object: &mut Map<String, Value>, entry: &Entry) -> Result<(), StoreError> {
         match entry.kind {
             VersionKind::Put => put_bytes(object, "value", &entry.value),
@@ -155,7 +212,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn block(&self, name: BlockName) -> Answer {
+    fn block(&self, name: BlockName) -> Shown {
         let hash = match name {
             BlockName::Hash(hash) => Some(hash),
             BlockName::Height(height) => self.archive.main_hash(height)?,
@@ -200,7 +257,24 @@ impl Reader<'_> {
         })))
     }
 
-    fn inclusion(&self, txid: &Hash) -> Answer {
+    fn headers(&self, from: &HeadersFrom, limit: usize) -> Shown {
+        let from = match from {
+            HeadersFrom::Height(height) => *height,
+            HeadersFrom::After(hashes) => {
+                let known =
+                    hashes.iter().find_map(|hash| self.archive.main_height(hash).transpose());
+                known.transpose()?.map_or(1, |height| height.saturating_add(1))
+            }
+        };
+        let headers = self.archive.main_headers(from, limit)?;
+        let hex: Vec<String> =
+            headers.iter().map(|header| HEXLOWER.encode(&header.encode())).collect();
+        let tip = self.archive.tip()?;
+        let tip = json!({ "height": tip.height, "hash": tip.hash.to_string() });
+        Ok(Ok(json!({ "from": from, "headers": hex, "tip": tip })))
+    }
+
+    fn inclusion(&self, txid: &Hash) -> Shown {
         let Some(inclusion) = self.archive.inclusion(txid)? else {
             let what = format!("no transaction {txid} in the chain");
             return Ok(Err(Failure::new(Code::NotFound, what)));
@@ -232,11 +306,11 @@ impl Reader<'_> {
 
 /// Pages that become replies.
 trait Render {
-    fn render(self, reader: &Reader<'_>) -> Answer;
+    fn render(self, reader: &Reader<'_>) -> Shown;
 }
 
 impl Render for ScanPage {
-    fn render(self, reader: &Reader<'_>) -> Answer {
+    fn render(self, reader: &Reader<'_>) -> Shown {
         let mut keys = Vec::with_capacity(self.found.len());
         for found in &self.found {
             let mut object = Map::new();

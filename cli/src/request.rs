@@ -5,6 +5,8 @@ use chain::execute::Order;
 use chain::ledger::Draft;
 use chain::tx::PublicKey;
 
+use crate::reads::raw::RawRead;
+
 /// A parsed request.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -42,6 +44,8 @@ pub enum Request {
     },
     /// Send no more events.
     Unwatch,
+    /// Answer at once, with a word and no JSON.
+    Ping,
     /// What the node is doing.
     Status,
     /// Who it is connected to.
@@ -113,6 +117,13 @@ pub enum Read {
         /// Oldest or newest first.
         order: Order,
     },
+    /// A proof of what the state says of a key.
+    Prove {
+        /// The key.
+        key: Vec<u8>,
+        /// Whether it shows all versions.
+        extent: kv::proof::Extent,
+    },
     /// Live keys with a prefix, by pages.
     Scan {
         /// What they start with.
@@ -126,8 +137,17 @@ pub enum Read {
     },
     /// A block of the main chain.
     Block(BlockName),
+    /// Headers of the main chain, a page.
+    Headers {
+        /// Where the page begins.
+        from: HeadersFrom,
+        /// Headers in a page.
+        limit: usize,
+    },
     /// Whether and where the main chain has a transaction.
     Inclusion(Hash),
+    /// Of the Redis protocol.
+    Raw(RawRead),
 }
 
 /// Which version of a key.
@@ -139,6 +159,15 @@ pub enum At {
     Version(u64),
     /// The newest as of this height.
     Height(u32),
+}
+
+/// Where a page of headers begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadersFrom {
+    /// At this height.
+    Height(u32),
+    /// After the first of these blocks that is on the main chain; after genesis if none is.
+    After(Vec<Hash>),
 }
 
 /// How a block is named.

@@ -1,6 +1,7 @@
 //! Executes what was typed, and shows the answer to a person or a program.
 
 mod bench;
+mod light;
 mod show;
 mod wallet;
 
@@ -17,6 +18,9 @@ use crate::client::{Client, ClientError, Reply};
 use crate::command::{Line, RetrieveAllArgs, RetrieveArgs, ScanArgs, WatchArgs};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::demo::{self, DemoError};
+use crate::light::file::HeaderFileError;
+use crate::light::follow::FollowError;
+use crate::light::verify::Doubt;
 use crate::mine::{self, MineConfig, MineError};
 use crate::node::{self, NodeError};
 use crate::reply::{Code, get_bytes};
@@ -56,6 +60,18 @@ pub enum TerminalError {
     /// The kernel is unknown.
     #[error(transparent)]
     Kernel(#[from] miner::KernelError),
+    /// A proof proves nothing.
+    #[error(transparent)]
+    Doubt(#[from] Doubt),
+    /// None of those who were asked gave headers that are any good.
+    #[error("no node gave headers")]
+    Nobody,
+    /// A file of headers.
+    #[error(transparent)]
+    Headers(#[from] HeaderFileError),
+    /// Headers of others.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
     /// A file or the terminal.
     #[error("{path}: {source}")]
     Io {
@@ -74,6 +90,7 @@ impl TerminalError {
     pub fn exit(&self) -> u8 {
         match self {
             TerminalError::Client(ClientError::Refused(failure)) => failure.code.exit(),
+            TerminalError::Doubt(doubt) => doubt.exit(),
             TerminalError::Client(ClientError::Config(_))
             | TerminalError::Config(_)
             | TerminalError::Kernel(_)
@@ -109,6 +126,9 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::Tx(args) => show(request(args.line()), show::fields),
         Command::Wait(args) => show(request(args.line()), show::written),
         Command::Block(args) => show(request(args.line()), show::fields),
+        Command::Prove(args) => light::prove(&global, &args),
+        Command::Verify(args) => light::verify(&global, &args),
+        Command::Headers(command) => light::headers(&global, command),
         Command::Status => show(request(Line::new("STATUS")), show::status),
         Command::Peers => show(request(Line::new("PEERS")), show::peers),
         Command::Miners => show(request(Line::new("MINERS")), show::miners),

@@ -7,6 +7,7 @@
 pub mod history;
 pub mod operation;
 pub mod outcome;
+pub mod proof;
 pub mod query;
 pub mod state;
 

@@ -149,6 +149,16 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// The [history](crate::history) of a key up to the version before this one, which is there.
+    ///
+    /// # Errors
+    /// When the store fails or is damaged, or there is no such version.
+    pub(crate) fn history_before(&self, key: &[u8], version: u64) -> Result<[u8; 32], StoreError> {
+        let row = version_row(key, version);
+        let bytes = self.view.get(&row)?.ok_or_else(|| damaged(&row, "is missing"))?;
+        Ok(decode::<Version>(&row, &bytes)?.before)
+    }
+
     /// The version of a key that was the latest after the block at `height`, maybe a tombstone;
     /// `None` = it was not yet written.
     ///
@@ -274,7 +284,7 @@ impl<'a> Query<'a> {
     fn entry(&self, key: &[u8], version: u64) -> Result<Entry, StoreError> {
         let row = version_row(key, version);
         let bytes = self.view.get(&row)?.ok_or_else(|| damaged(&row, "is missing"))?;
-        let Version { height, txid, writer, kind, value } = decode(&row, &bytes)?;
+        let Version { height, txid, writer, kind, before: _, value } = decode(&row, &bytes)?;
         let (key, value) = (key.to_vec(), value.to_vec());
         Ok(Entry { key, version, height, txid, writer, kind, value })
     }

@@ -3,10 +3,10 @@
 //! | Row key | Row |
 //! |---|---|
 //! | `a` ‖ public key (32) | [`Account`], without the reward that is due; one of zeros has no row |
-//! | `d` | [`Reward`] that is due: the next block credits it, and readers count it in already |
+//! | `d` | `Reward` that is due: the next block credits it, and readers count it in already |
 //! | `k` ‖ key | [`Head`] |
-//! | `m` ‖ height (4, big-endian) | [`Reward`] that block earned and nobody can spend yet |
-//! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | [`Version`]; never changed once written |
+//! | `m` ‖ height (4, big-endian) | `Reward` that block earned and nobody can spend yet |
+//! | `v` ‖ length (1) ‖ key ‖ version (8, big-endian) | `Version`; never changed once written |
 //!
 //! Big-endian numbers make the order of rows that of numbers; the length keeps the versions of
 //! one key together. Rows are postcard. They hold no block time, because a miner may roll it:
@@ -81,6 +81,8 @@ pub(crate) struct Version<'a> {
     /// Who signed that.
     pub(crate) writer: PublicKey,
     pub(crate) kind: VersionKind,
+    /// The [history](crate::history) up to the version before: what a proof of this one needs.
+    pub(crate) before: [u8; 32],
     /// Empty for a tombstone.
     #[serde(borrow, with = "serde_bytes")]
     pub(crate) value: &'a [u8],

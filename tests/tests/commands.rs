@@ -21,14 +21,18 @@ use tests::node::{Client, Node, Setup, graven};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
 /// Pages with a test below.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 13] = [
     "admin-port",
     "bench",
+    "headers",
     "history-scan",
     "mine",
     "node",
+    "prove",
     "put-get",
+    "redis",
     "upkeep",
+    "verify",
     "wallet",
     "watch-wait",
 ];
@@ -41,6 +45,11 @@ fn admin_port_page_is_true() {
 #[test]
 fn bench_page_is_true() {
     run_page("bench");
+}
+
+#[test]
+fn headers_page_is_true() {
+    run_page("headers");
 }
 
 #[test]
@@ -59,13 +68,28 @@ fn node_page_is_true() {
 }
 
 #[test]
+fn prove_page_is_true() {
+    run_page("prove");
+}
+
+#[test]
 fn put_get_page_is_true() {
     run_page("put-get");
 }
 
 #[test]
+fn redis_page_is_true() {
+    run_page("redis");
+}
+
+#[test]
 fn upkeep_page_is_true() {
     run_page("upkeep");
+}
+
+#[test]
+fn verify_page_is_true() {
+    run_page("verify");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod fuzz {
     mod node;
     mod payloads;
     mod protocol;
+    mod requests;
     mod rows;
     mod sessions;
     mod target;

@@ -56,6 +56,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "cli/src/node",
             "cli/src/demo",
             "cli/src/bench",
+            "cli/src/light.rs",
             "cli/src/mine.rs",
             "miner/src/search",
             "miner/src/bench",
@@ -93,7 +94,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
     },
     Row {
         names: &["thread::sleep", "park_timeout"],
-        only_in: &["cli/src/demo", "cli/src/bench/sync.rs"],
+        only_in: &["cli/src/demo", "cli/src/bench/sync.rs", "cli/src/light.rs"],
         instead: "wait for a condition or a timer",
     },
 ];

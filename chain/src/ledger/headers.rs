@@ -59,7 +59,7 @@ impl<S: Store> Ledger<S> {
         if headers.is_empty() {
             return Ok(());
         }
-        let known = self.tree.len();
+        let known = self.tree.count();
         match self.sift(now, from, headers) {
             Sifted::Enough => {
                 let room = if self.beats_best(headers) { usize::MAX } else { MAX_SIDE_HEADERS };
@@ -205,7 +205,7 @@ impl<S: Store> Ledger<S> {
     /// Follows new headers with bodies that are there already.
     fn follow_tree(&mut self, known: usize, headers: &[CheckedHeader]) -> Result<(), StoreError> {
         // Also when one was refused: those before it are in the tree.
-        if self.tree.len() > known {
+        if self.tree.count() > known {
             if self.attach_loose(headers) {
                 self.activate(None)?;
             }
@@ -239,7 +239,8 @@ impl<S: Store> Ledger<S> {
     ) -> Result<HeadersVerdict, RuleError> {
         let (mut new, mut last) = (0, self.tree.best_header());
         for header in headers {
-            let Some(added) = self.add_header(now, header)? else {
+            let admitted = self.tree.admit(&self.network, now.seconds(), header)?;
+            let Some(added) = admitted else {
                 return Ok(HeadersVerdict::Unconnected);
             };
             new += usize::from(matches!(added, Added::New(_)));

@@ -134,7 +134,8 @@ impl<S: Store> Ledger<S> {
             return Ok(());
         }
         let header = template.solved(&self.network, *payee, solution).and_then(|block| {
-            let added = self.add_header(now, &CheckedHeader::of(&block))?;
+            let added =
+                self.tree.admit(&self.network, now.seconds(), &CheckedHeader::of(&block))?;
             Ok((block, added))
         });
         match header {

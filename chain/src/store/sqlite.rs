@@ -1,6 +1,6 @@
 //! The store on disk: the block log and its SQLite index.
 //!
-//! What the ledger writes between two commits is one SQLite transaction, begun by the first write;
+//! What the ledger writes between two commits is one SQLite transaction, begun by the first access;
 //! most of its rows are held back until the commit. The log is synced before it is committed.
 //! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
 //! corrupt it, and the log brings them back at the next start.
@@ -44,7 +44,7 @@ pub struct SqliteStore {
     archive: SqliteArchive,
     pending: RecordLog,
     indexed_end: u64,
-    /// Whether a transaction is open.
+    /// Whether the open transaction has changes.
     is_writing: bool,
     unwritten: Unwritten,
     /// The record last given out by `next_unindexed`.
@@ -394,10 +394,20 @@ impl SqliteStore {
         write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         if !self.is_writing {
-            self.archive.run("BEGIN IMMEDIATE")?;
+            self.begin()?;
             self.is_writing = true;
         }
         write(&self.archive.connection).map_err(|error| self.archive.error(&error))
+    }
+
+    /// Opens the transaction if it is not open yet. Reads are in it too: each would take and leave
+    /// the file's lock otherwise, which costs more than the read. Nobody else writes, so a
+    /// transaction that began by reading can always go on to write.
+    fn begin(&self) -> Result<(), StoreError> {
+        if self.archive.connection.is_autocommit() {
+            self.archive.run("BEGIN DEFERRED")?;
+        }
+        Ok(())
     }
 
     /// Gives SQLite the rows held back.
@@ -429,7 +439,10 @@ impl View for SqliteStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.unwritten.row(key) {
             Some(row) => Ok(row.map(<[u8]>::to_vec)),
-            None => self.archive.get(key),
+            None => {
+                self.begin()?;
+                self.archive.get(key)
+            }
         }
     }
 
@@ -442,7 +455,10 @@ impl Pages for SqliteStore {
     fn page(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.unwritten.page(prefix) {
             Some(page) => Ok(page.map(<[u8]>::to_vec)),
-            None => self.archive.page(prefix),
+            None => {
+                self.begin()?;
+                self.archive.page(prefix)
+            }
         }
     }
 }
@@ -609,6 +625,9 @@ impl Store for SqliteStore {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.commit()?;
         self.pending.sync()?;
+        if !self.archive.connection.is_autocommit() {
+            self.archive.run("COMMIT")?; // of reads alone
+        }
         self.archive.run("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 }

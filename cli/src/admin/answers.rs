@@ -2,12 +2,14 @@
 
 use chain::ledger::{self, Answer, PoolStatus, RequestId};
 use chain::mempool::Refusal;
+use chain::store::ChainPoint;
 use net::ServiceOutput;
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::{Admin, Asked, Event};
 use crate::command;
+use crate::reads::Answer as Answered;
 use crate::reply::{self, Code, Failure};
 
 impl Admin {
@@ -15,7 +17,26 @@ impl Admin {
         match event {
             Event::Ledger(output) => self.ledger_said(output),
             Event::Refused { request, failure } => self.answered(request, &Err(failure)),
-            Event::Read { request, answer } => self.answered(request, &answer),
+            Event::Read { request, tip, answer } => self.read_answered(request, tip, answer),
+        }
+    }
+
+    fn read_answered(
+        &mut self,
+        request: RequestId,
+        tip: Option<ChainPoint>,
+        answer: Result<Answered, Failure>,
+    ) {
+        // Whoever hears of this answer must be shown nothing older.
+        if let Some(tip) = tip {
+            self.redis_read_at(tip);
+        }
+        match self.asked.get(&request) {
+            Some(Asked::Redis(client)) => {
+                let client = *client;
+                self.redis_read(client, request, tip, answer.map(Answered::into_raw));
+            }
+            _ => self.answered(request, &answer.map(Answered::into_json)),
         }
     }
 
@@ -24,6 +45,7 @@ impl Admin {
             ledger::Output::Answer { request, answer } => self.ledger_answered(request, answer),
             ledger::Output::TipChanged(change) => {
                 self.status.tip_changed(self.now, &change);
+                self.redis_tip_changed(&change);
                 for height in self.lives.tip_changed(&change) {
                     self.want_height(height).ok(); // a busy ledger makes blocks anyway
                 }
@@ -32,11 +54,13 @@ impl Admin {
             }
             ledger::Output::Pooled { transaction, reverted: false, .. } => {
                 self.tell_watchers(|client| client.pooled_events(&transaction));
+                self.redis_pooled(&transaction);
             }
             ledger::Output::PoolSize { count, bytes } => self.status.pool_size(count, bytes),
             ledger::Output::Dropped { txid, reason } => {
                 self.lives.dropped(&txid, reason);
                 self.tell_watchers(|client| client.dropped_events(&txid, reason));
+                self.redis_dropped(&txid, reason);
                 self.settle();
             }
             _ => {}
@@ -46,6 +70,7 @@ impl Admin {
     fn ledger_answered(&mut self, request: RequestId, answer: Answer) {
         let Some(asked) = self.asked.get(&request).copied() else { return };
         let answer = match (asked, answer) {
+            (Asked::Redis(client), answer) => return self.redis_wrote(client, request, answer),
             (Asked::Write(client, Some(wait)), Answer::Accepted { txid }) => {
                 self.asked.remove(&request);
                 self.lives.wait(txid, self.waiter(client, wait));
@@ -85,10 +110,7 @@ impl Admin {
             (_, Answer::Status(_)) => unreachable!("only TX and WAIT look transactions up"),
             (_, Answer::Refused(refusal)) => Err(Failure::new(Code::Refused, refusal)),
             (_, Answer::Invalid(error)) => Err(Failure::new(Code::Refused, error)),
-            (_, Answer::NoKey) => Err(Failure::new(
-                Code::Locked,
-                "the node's wallet is locked; start it with --passphrase-file",
-            )),
+            (_, Answer::NoKey) => Err(locked()),
             (_, Answer::Account { key, balance, next_sequence, pooled }) => Ok(json!({
                 "address": key.to_string(),
                 "balance": balance,
@@ -140,6 +162,10 @@ impl Admin {
             }
         }
     }
+}
+
+pub(super) fn locked() -> Failure {
+    Failure::new(Code::Locked, "the node's wallet is locked; start it with --passphrase-file")
 }
 
 /// What to say of a submission.

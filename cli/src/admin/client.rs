@@ -9,7 +9,9 @@ use kv::{Effect, Operation, Outcome};
 use net::{ClientId, Millis, ServiceOutput};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
+use super::redis::Session;
 use crate::reads::put_outcome;
 use crate::reply::{Code, Failure, put_bytes};
 
@@ -23,7 +25,7 @@ const MAX_FOLLOWED: usize = 10_000;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// Bytes of answers that wait to be written at which a client's next line waits too.
-const UNSENT_BYTES: usize = 1024 * 1024;
+pub(super) const UNSENT_BYTES: usize = 1024 * 1024;
 
 /// Longest line: the largest transaction in hex, and some words around it.
 pub(super) fn max_line(network: &Network) -> usize {
@@ -33,6 +35,11 @@ pub(super) fn max_line(network: &Network) -> usize {
 /// A client.
 pub(super) struct Client {
     pub(super) authorised: bool,
+    /// Whether it was authorised from the start.
+    pub(super) trusted: bool,
+    address: SocketAddr,
+    /// There once it speaks the Redis protocol.
+    pub(super) redis: Option<Box<Session>>,
     /// Whether an answer is still to come: the next line waits for it.
     pub(super) busy: bool,
     /// Whether it sends no more.
@@ -46,7 +53,8 @@ pub(super) struct Client {
     /// Bytes of `unread` known to have no line end.
     searched: usize,
     paused: bool,
-    max_line: usize,
+    /// Most bytes of a line, and of a request of the Redis protocol.
+    pub(super) max_line: usize,
     watches: Vec<Watch>,
     followed: BTreeMap<Hash, Followed>,
 }
@@ -65,9 +73,17 @@ struct Followed {
 }
 
 impl Client {
-    pub(super) fn new(now: Millis, authorised: bool, max_line: usize) -> Client {
+    pub(super) fn new(
+        now: Millis,
+        authorised: bool,
+        max_line: usize,
+        address: SocketAddr,
+    ) -> Client {
         Client {
             authorised,
+            trusted: authorised,
+            address,
+            redis: None,
             busy: false,
             ended: false,
             cut_off: false,
@@ -84,8 +100,10 @@ impl Client {
 
     pub(super) fn received(&mut self, now: Millis, bytes: &[u8]) {
         self.active_at = now;
-        if !self.ended {
-            self.unread.extend(bytes);
+        match &mut self.redis {
+            _ if self.ended => {}
+            Some(session) => session.parser.feed(bytes),
+            None => self.unread.extend(bytes),
         }
     }
 
@@ -109,14 +127,23 @@ impl Client {
         self.searched = 0;
     }
 
+    /// Whether what comes next is a request of the Redis protocol.
+    pub(super) fn turns_to_redis(&self) -> bool {
+        !self.busy && !self.is_full() && self.unread.first() == Some(&b'*')
+    }
+
+    /// Speaks the Redis protocol from now on.
+    pub(super) fn turn_to_redis(&mut self, now: Millis) {
+        let unread = std::mem::take(&mut self.unread);
+        self.searched = 0;
+        self.unwatch(); // there would be no form for its events
+        self.redis = Some(Box::new(Session::new(now, self.address, &unread)));
+    }
+
     /// The next line to serve, without its end; `None` while there is none or one is served.
     pub(super) fn next_line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         if self.busy || self.is_full() {
             return Ok(None);
-        }
-        if self.unread.first() == Some(&b'*') {
-            let what = "the Redis protocol is not spoken here yet; send lines, HELP lists them";
-            return Err(Failure::new(Code::NoProto, what));
         }
         let end = self.unread[self.searched..].iter().position(|&byte| byte == b'\n');
         let length = end.map_or(self.unread.len(), |end| self.searched + end);
@@ -145,7 +172,8 @@ impl Client {
 
     /// Whether reading from the client must stop or may go on, if that has changed.
     pub(super) fn flow(&mut self, client: ClientId) -> Option<ServiceOutput> {
-        let full = self.unread.len() > self.max_line + READ_AHEAD_BYTES;
+        let waiting = self.redis.as_ref().map_or(0, |session| session.parser.waiting());
+        let full = self.unread.len() + waiting > self.max_line + READ_AHEAD_BYTES;
         if full == self.paused {
             return None;
         }
@@ -155,7 +183,8 @@ impl Client {
 
     /// Since when it is idle; `None` while it waits for something.
     pub(super) fn idle_at(&self) -> Option<Millis> {
-        (!self.busy && self.watches.is_empty()).then_some(self.active_at)
+        let subscribed = self.redis.as_ref().is_some_and(|session| session.is_subscribed());
+        (!self.busy && !subscribed && self.watches.is_empty()).then_some(self.active_at)
     }
 
     pub(super) fn watches(&self) -> bool {
@@ -324,65 +353,4 @@ fn operation_name(operation: &Operation<'_>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client() -> Client {
-        Client::new(Millis(0), true, 20)
-    }
-
-    fn lines(client: &mut Client) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| client.next_line().unwrap()).collect()
-    }
-
-    #[test]
-    fn lines_come_whole_however_they_are_cut() {
-        let mut whole = client();
-        whole.received(Millis(0), b"one\r\ntwo\n\nlast");
-        let mut cut = client();
-        let mut got = Vec::new();
-        for byte in b"one\r\ntwo\n\nlast" {
-            cut.received(Millis(0), &[*byte]);
-            got.extend(lines(&mut cut));
-        }
-        assert_eq!(lines(&mut whole), got);
-        assert_eq!(got, [&b"one"[..], b"two", b""]);
-        whole.end();
-        assert_eq!(lines(&mut whole), [b"last"]);
-    }
-
-    #[test]
-    fn a_busy_client_waits_and_a_long_line_is_refused() {
-        let mut client = client();
-        client.received(Millis(0), b"one\ntwo\n");
-        assert!(client.next_line().unwrap().is_some());
-        client.busy = true;
-        assert!(client.next_line().unwrap().is_none());
-        client.busy = false;
-        assert!(client.next_line().unwrap().is_some());
-        client.received(Millis(0), &[b'x'; 21]);
-        assert_eq!(client.next_line().unwrap_err().code, Code::TooLong);
-    }
-
-    #[test]
-    fn the_first_byte_of_the_redis_protocol_is_told_apart() {
-        let mut client = client();
-        client.received(Millis(0), b"*1\r\n$4\r\nPING\r\n");
-        assert_eq!(client.next_line().unwrap_err().code, Code::NoProto);
-    }
-
-    #[test]
-    fn reading_pauses_at_the_bound_and_goes_on_below() {
-        let mut client = client();
-        client.busy = true;
-        let id = ClientId(1);
-        client.received(Millis(0), &vec![b'\n'; 20 + READ_AHEAD_BYTES]);
-        assert_eq!(client.flow(id), None);
-        client.received(Millis(0), b"\n");
-        assert_eq!(client.flow(id), Some(ServiceOutput::Pause { client: id }));
-        assert_eq!(client.flow(id), None);
-        client.busy = false;
-        lines(&mut client);
-        assert_eq!(client.flow(id), Some(ServiceOutput::Resume { client: id }));
-    }
-}
+mod tests;

@@ -46,6 +46,10 @@ impl Admin {
                 self.read(Asked::Wait(id, txid), Read::Inclusion(txid))
             }
             Request::Mine { blocks, timeout_s } => self.mine(id, blocks, timeout_s),
+            Request::Ping => {
+                self.send(id, b"+PONG\r\n".to_vec());
+                Ok(())
+            }
             other => {
                 let answer = self.immediate(id, other)?;
                 self.finish(id, &Ok(answer));
@@ -152,7 +156,7 @@ impl Admin {
         self.asked.remove(&request);
     }
 
-    fn read(&mut self, asked: Asked, read: Read) -> Result<(), Failure> {
+    pub(super) fn read(&mut self, asked: Asked, read: Read) -> Result<(), Failure> {
         let request = self.ask(asked);
         (self.joints.reads)(ReadJob { request, read }).inspect_err(|_| self.forget(request))
     }
@@ -186,7 +190,7 @@ fn help(name: Option<&str>) -> Result<Value, Failure> {
 }
 
 /// Compares without telling by its time where the first difference is.
-fn same(left: &[u8], right: &[u8]) -> bool {
+pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len()
         && left.iter().zip(right).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }

@@ -59,6 +59,11 @@ impl Status {
         (self.pool_count, self.pool_bytes) = (count, bytes);
     }
 
+    /// The tip, the best header, and what the pool holds: transactions and bytes.
+    pub(super) fn standing(&self) -> (ChainPoint, ChainPoint, usize, usize) {
+        (self.tip, self.best_header, self.pool_count, self.pool_bytes)
+    }
+
     /// The tip's height.
     pub(super) fn height(&self) -> u32 {
         self.tip.height

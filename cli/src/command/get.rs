@@ -1,6 +1,7 @@
 //! `RETRIEVE`: one version of a key.
 
 use clap::Args;
+use kv::proof::Extent;
 
 use super::{Command, Line, UsageError, Words, unexpected};
 use crate::request::{At, Read, Request};
@@ -8,7 +9,7 @@ use crate::request::{At, Read, Request};
 pub(super) const RETRIEVE: Command = Command {
     name: "RETRIEVE",
     alias: Some("GET"),
-    usage: "key [VERSION n | HEIGHT h]",
+    usage: "key [VERSION n | HEIGHT h | PROVE]",
     about: "Reads a key's latest value, or an older one",
     needs_auth: false,
     parse,
@@ -22,6 +23,9 @@ fn parse(rest: &mut Words) -> Result<Request, UsageError> {
             At::Version(rest.parsed("the version")?)
         }
         Some(word) if word.eq_ignore_ascii_case("HEIGHT") => At::Height(rest.parsed("the height")?),
+        Some(word) if word.eq_ignore_ascii_case("PROVE") => {
+            return Ok(Request::Read(Read::Prove { key, extent: Extent::Latest }));
+        }
         Some(word) => return Err(unexpected(&word)),
     };
     Ok(Request::Read(Read::Retrieve { key, at }))

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use chain::execute::Order;
 use clap::Args;
+use kv::proof::Extent;
 
 use super::{Command, Line, UsageError, Words, unexpected};
 use crate::request::{Read, Request};
@@ -11,7 +12,7 @@ use crate::request::{Read, Request};
 pub(super) const RETRIEVE_ALL: Command = Command {
     name: "RETRIEVE_ALL",
     alias: Some("HISTORY"),
-    usage: "key [LIMIT n] [AFTER v] [DESC]",
+    usage: "key [LIMIT n] [AFTER v] [DESC] | key PROVE",
     about: "Reads all versions of a key, by pages",
     needs_auth: false,
     parse,
@@ -22,7 +23,11 @@ const DEFAULT_LIMIT: usize = 100;
 fn parse(rest: &mut Words) -> Result<Request, UsageError> {
     let key = rest.key()?;
     let (mut limit, mut after, mut order) = (DEFAULT_LIMIT, None, Order::Ascending);
+    let mut first = true;
     while let Some(word) = rest.next() {
+        if std::mem::take(&mut first) && word.eq_ignore_ascii_case("PROVE") {
+            return Ok(Request::Read(Read::Prove { key, extent: Extent::All }));
+        }
         match word.to_ascii_uppercase().as_str() {
             "LIMIT" => limit = rest.limit()?,
             "AFTER" => after = Some(rest.parsed("the version to go on from")?),

@@ -50,6 +50,15 @@ pub(super) const MINE: Command = Command {
     parse: parse_mine,
 };
 
+pub(super) const PING: Command = Command {
+    name: "PING",
+    alias: None,
+    usage: "",
+    about: "Answers +PONG",
+    needs_auth: false,
+    parse: |_| Ok(Request::Ping),
+};
+
 pub(super) const AUTH: Command = Command {
     name: "AUTH",
     alias: None,

@@ -235,8 +235,8 @@ impl ReaderStage {
         for task in &self.reads {
             match task {
                 ReadTask::Client(ReadJob { request, read }) => {
-                    let answer = reads::answer(&self.archive, &self.network, &read);
-                    out.admin(Event::Read { request, answer });
+                    let (tip, answer) = reads::answer(&self.archive, &self.network, &read);
+                    out.admin(Event::Read { request, tip, answer });
                 }
                 ReadTask::Headers { to, locator } => {
                     let headers = self

@@ -153,8 +153,8 @@ impl Step<'_, '_> {
         };
         let history = history::link(&head.history, &record);
         self.rows.set(row, &Head { version, deleted, history, ..head })?;
-        let row =
-            Version { height: self.height, txid: self.txid, writer: self.signer, kind, value };
+        let Record { height, txid, writer, .. } = record;
+        let row = Version { height, txid, writer, kind, before: head.history, value };
         // The head said that the latest version is one less, so this one does not exist.
         self.rows.create(version_row(key, version), &row);
         Ok(Effect::Version(version))

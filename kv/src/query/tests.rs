@@ -20,6 +20,7 @@ fn write(view: &mut MapView, key: &[u8], values: &[Option<&[u8]>]) {
             txid: Hash::ZERO,
             writer: OWNER,
             kind: if value.is_some() { VersionKind::Put } else { VersionKind::Delete },
+            before: [0; 32],
             value: value.unwrap_or_default(),
         };
         view.0.insert(version_row(key, u64::from(number)), encode(&row));

@@ -133,12 +133,14 @@ fn a_write_on_another_version_fails_and_names_both() {
 }
 
 #[test]
-fn the_redis_protocol_is_refused_at_its_first_byte() {
+fn requests_of_the_redis_protocol_may_follow_lines() {
     let temp = tempfile::tempdir().unwrap();
     let mut node = start(temp.path());
     let mut client = stranger(&node);
-    client.send(b"*1\r\n$4\r\nPING\r\n").unwrap();
-    assert!(client.line().unwrap().starts_with("-NOPROTO "));
+    client.send(b"PING\n*1\r\n$4\r\nPING\r\n*x\r\n").unwrap();
+    assert_eq!(client.line().unwrap(), "+PONG");
+    assert_eq!(client.line().unwrap(), "+PONG");
+    assert!(client.line().unwrap().starts_with("-ERR Protocol error"));
     assert_eq!(client.line(), None, "the connection is closed");
     assert_well(&mut node);
 }

@@ -29,7 +29,8 @@ macro_rules! targets {
 }
 
 targets! {
-    books compact config frames headers lines log messages miners payloads protocol rows sessions
+    books compact config frames headers lines log messages miners payloads protocol requests rows
+    sessions
 }
 
 /// Also makes it anew, if `GRAVEN_FUZZ_GROW` says of how many random inputs for each target.

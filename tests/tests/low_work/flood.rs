@@ -87,7 +87,7 @@ fn a_flood_of_low_work_headers_costs_next_to_nothing() {
     println!("{count} headers: {most} bytes, {:.0} headers/s", count as f64 / spent.as_secs_f64());
     assert!(most < MOST_BYTES, "{most} bytes");
     assert!(most < 4096 + count / 256 / 4, "at most two bits for each that is kept: {most}");
-    assert_eq!(ledger.tree().len(), 1, "genesis");
+    assert_eq!(ledger.tree().count(), 1, "genesis");
     assert_eq!(ledger.store().stored_blocks().unwrap(), []);
     ledger.handle(clock(&network, 0), Input::PeerGone { peer: PEER }).unwrap();
     assert_eq!(ledger.presync_bytes(), 0);
@@ -109,16 +109,16 @@ fn enough_work_is_downloaded_again_and_kept() {
     let after = network.genesis_hash();
     let verdict = give(&mut ledger, &network, PEER, batches[4].clone());
     assert_eq!(verdict, HeadersVerdict::Again { after });
-    assert_eq!(ledger.tree().len(), 1);
+    assert_eq!(ledger.tree().count(), 1);
     for batch in &batches[..4] {
         let last = batch[BATCH - 1].hash();
         assert_eq!(give(&mut ledger, &network, PEER, batch.clone()), low(last));
         assert!(ledger.presync_bytes() < MOST_BYTES);
     }
-    assert_eq!(ledger.tree().len(), 1 + 4 * BATCH - 24 * 256, "the rest waits for more bits");
+    assert_eq!(ledger.tree().count(), 1 + 4 * BATCH - 24 * 256, "the rest waits for more bits");
     let verdict = give(&mut ledger, &network, PEER, batches[4].clone());
     assert!(matches!(verdict, HeadersVerdict::Accepted { .. }), "{verdict:?}");
-    assert_eq!(ledger.tree().len(), 1 + 5 * BATCH);
+    assert_eq!(ledger.tree().count(), 1 + 5 * BATCH);
     assert_eq!(ledger.presync_bytes(), 0);
     // Another peer with the same chain need not show anything.
     let verdict = give(&mut ledger, &network, PeerId(2), batches[0].clone());
@@ -144,7 +144,7 @@ fn another_chain_the_second_time_is_not_kept() {
         batches += 1;
         assert!(batches < 3, "24 bits came out the same by chance");
     }
-    assert_eq!(ledger.tree().len(), 1);
+    assert_eq!(ledger.tree().count(), 1);
     assert_eq!(ledger.presync_bytes(), 0);
 }
 
@@ -152,7 +152,7 @@ fn another_chain_the_second_time_is_not_kept() {
 fn forks_near_the_tip_are_kept_and_older_ones_are_not() {
     let network = free_network();
     let (mut ledger, places) = grown(&network, 400);
-    let known = ledger.tree().len();
+    let known = ledger.tree().count();
     // Work for one block less than the tip's 144 blocks ago, and for as much.
     let old = HeaderChain::new(&network, places[200].clone(), 1).checked(55);
     let near = HeaderChain::new(&network, places[200].clone(), 1).checked(56);
@@ -164,7 +164,7 @@ fn forks_near_the_tip_are_kept_and_older_ones_are_not() {
         matches!(&said[..], [Output::HeadersJudged { verdict, .. }] if *verdict == nothing),
         "{said:?}"
     );
-    assert_eq!((ledger.tree().len(), ledger.presync_bytes()), (known, 0));
+    assert_eq!((ledger.tree().count(), ledger.presync_bytes()), (known, 0));
     let verdict = give(&mut ledger, &network, PEER, near);
     assert!(matches!(verdict, HeadersVerdict::Accepted { new: 56, .. }), "{verdict:?}");
     // A peer that is far behind, but on our chain.
@@ -194,5 +194,5 @@ fn announcements_do_not_disturb_what_is_followed() {
     let other = HeaderChain::new(&network, genesis, 3).checked(BATCH);
     let verdict = give(&mut ledger, &network, PEER, other.clone());
     assert_eq!(verdict, low(other[BATCH - 1].hash()));
-    assert_eq!(ledger.tree().len(), 1);
+    assert_eq!(ledger.tree().count(), 1);
 }

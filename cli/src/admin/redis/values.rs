@@ -1,0 +1,308 @@
+//! Values read and written, and `MULTI`, `WATCH`, `EXEC`.
+
+use std::collections::BTreeMap;
+
+use chain::ledger::{self, Draft, RequestId};
+use kv::query::Values;
+use kv::{Expect, Operation};
+use net::ClientId;
+
+use super::super::{Admin, ReadJob};
+use super::Started;
+use super::own::Own;
+use super::session::{Class, LastWrite, Multi, Queued, Step, WriteState};
+use crate::reads::raw::{Current, RawRead};
+use crate::reply::Failure;
+use crate::request::Read;
+use crate::resp::MAX_KEYS;
+use crate::resp::data::{Data, Known, Write, check_count, check_key};
+use crate::resp::reply::Reply;
+
+/// Values by key; `None` = it has no live value.
+type Found = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What a connection sees: what it has queued itself, what it wrote, what the chain has.
+struct Seen<'a> {
+    queued: &'a Found,
+    own: &'a Own,
+    found: &'a Found,
+}
+
+impl Known for Seen<'_> {
+    fn value(&self, key: &[u8]) -> Option<&[u8]> {
+        let queued = self.queued.get(key).map(Option::as_deref);
+        let found = || self.found.get(key).and_then(Option::as_deref);
+        queued.or_else(|| self.own.value(key)).unwrap_or_else(found)
+    }
+}
+
+impl Admin {
+    /// Starts a command about values.
+    pub(super) fn start_data(&mut self, id: ClientId, class: Class, data: Data) -> Started {
+        let keys: Vec<Vec<u8>> = data.must_know().into_iter().map(<[u8]>::to_vec).collect();
+        let mut found = Found::new();
+        let mut is_known = true;
+        for key in &keys {
+            if self.session(id).own.value(key).is_some() {
+                continue;
+            }
+            match self.redis.latest.get(key) {
+                Some(value) => {
+                    let value = value.map(<[u8]>::to_vec);
+                    found.insert(key.clone(), value);
+                }
+                None => {
+                    is_known = false;
+                    break;
+                }
+            }
+        }
+        if is_known {
+            return self.decide(id, class, None, data, &found);
+        }
+        // All of them from one snapshot.
+        let read = RawRead::Latest { keys, values: Values::Read };
+        self.read_redis(id, class, read, Step::Look(data))
+    }
+
+    /// Asks a reader.
+    pub(super) fn read_redis(
+        &mut self,
+        id: ClientId,
+        class: Class,
+        read: RawRead,
+        step: Step,
+    ) -> Started {
+        let request = self.ask_redis(id);
+        let job = ReadJob { request, read: Read::Raw(read) };
+        if let Err(failure) = (self.joints.reads)(job) {
+            self.forget(request);
+            return Err(Reply::from(&failure));
+        }
+        self.session(id).begin(class, request, step);
+        Ok(None)
+    }
+
+    /// Decides on a command when its values are known. `before` names the request if it is under
+    /// way already.
+    fn decide(
+        &mut self,
+        id: ClientId,
+        class: Class,
+        before: Option<RequestId>,
+        data: Data,
+        found: &Found,
+    ) -> Started {
+        let mut writes = Vec::new();
+        let own = &self.session(id).own;
+        let reply = data.decide(&Seen { queued: &Found::new(), own, found }, &mut writes);
+        self.write(id, class, before, reply, writes)
+    }
+
+    /// Hands writes to the ledger; without any the reply is due at once.
+    fn write(
+        &mut self,
+        id: ClientId,
+        class: Class,
+        before: Option<RequestId>,
+        reply: Reply,
+        writes: Vec<Write>,
+    ) -> Started {
+        if writes.is_empty() {
+            return Ok(Some(reply));
+        }
+        let operations = writes.iter().map(|Write { key, value, expect }| match value {
+            Some(value) => Operation::Put { key, value, expect: *expect, policy: None }.encode(),
+            None => Operation::Delete { key, expect: *expect }.encode(),
+        });
+        let draft = Draft { operations: operations.collect(), fee: None, expires_at: 0 };
+        let request = self.ask_redis(id);
+        let told = self.tell_ledger(request, ledger::Input::Write { request, draft });
+        told.map_err(|failure| Reply::from(&failure))?;
+        let step = Step::Write { reply, writes };
+        match before {
+            Some(before) => self.session(id).go_on(before, request, step),
+            None => self.session(id).begin(class, request, step),
+        }
+        Ok(None)
+    }
+
+    /// The ledger has taken a write: what to say now.
+    pub(super) fn accepted(
+        &mut self,
+        id: ClientId,
+        request: RequestId,
+        txid: chain::Hash,
+    ) -> Reply {
+        let session = self.session(id);
+        let Some(step) = session.step(request) else { return Reply::OK };
+        let Step::Write { reply, writes } = std::mem::replace(step, Step::Done(Vec::new())) else {
+            return Reply::OK;
+        };
+        let before = session.last_write.replace(LastWrite { txid, state: WriteState::Pending });
+        let mut forgotten = session.own.accepted(txid, writes);
+        // Its own place in the list of writers ends with the last of what it is there for.
+        let is_own = |txid| session.own.transactions().any(|own| *own == txid);
+        forgotten.extend(before.map(|last| last.txid).filter(|txid| !is_own(*txid)));
+        for txid in forgotten {
+            self.redis.writers.remove(&txid);
+        }
+        self.redis.writers.insert(txid, id);
+        reply
+    }
+
+    /// A reader has found the latest versions of keys.
+    pub(super) fn found_latest(
+        &mut self,
+        id: ClientId,
+        request: RequestId,
+        tip: chain::store::ChainPoint,
+        list: Vec<Current>,
+    ) -> Started {
+        let Some(step) = self.session(id).step(request) else { return Ok(None) };
+        match std::mem::replace(step, Step::Done(Vec::new())) {
+            Step::Look(data) => {
+                let mut found = Found::new();
+                for (key, current) in data.must_know().into_iter().zip(list) {
+                    self.redis.latest.keep(tip, key, current.value.as_deref());
+                    found.insert(key.to_vec(), current.value);
+                }
+                self.decide(id, Class::Alone, Some(request), data, &found)
+            }
+            Step::Watch(keys) => {
+                let session = self.session(id);
+                for (key, current) in keys.into_iter().zip(list) {
+                    let version = current.version + session.own.versions(&key);
+                    session.watched.entry(key).or_insert(version);
+                }
+                Ok(Some(Reply::OK))
+            }
+            Step::Exec { queue, keys } => self.execute(id, Some(request), queue, keys, list),
+            _ => Ok(Some(Reply::error("the answer belongs to no question"))),
+        }
+    }
+
+    pub(super) fn transaction_command(
+        &mut self,
+        id: ClientId,
+        name: &[u8],
+        words: &[Vec<u8>],
+    ) -> Started {
+        let session = self.session(id);
+        match (name, session.multi.take()) {
+            (b"MULTI", _) => {
+                session.multi = Some(Multi::default());
+                Ok(Some(Reply::OK))
+            }
+            (b"UNWATCH", _) => {
+                session.watched.clear();
+                Ok(Some(Reply::OK))
+            }
+            (b"WATCH", _) => {
+                let keys = &words[1..];
+                keys.iter().try_for_each(|key| check_key(key))?;
+                check_count(keys.len() + session.watched.len())?;
+                let read = RawRead::Latest { keys: keys.to_vec(), values: Values::Skip };
+                self.read_redis(id, Class::Alone, read, Step::Watch(keys.to_vec()))
+            }
+            (b"DISCARD", Some(_)) => {
+                session.end_transaction();
+                Ok(Some(Reply::OK))
+            }
+            (b"EXEC", Some(multi)) => self.exec(id, multi),
+            (name, _) => {
+                let name = name.escape_ascii();
+                Err(Reply::error(format_args!("{name} without MULTI")))
+            }
+        }
+    }
+
+    fn exec(&mut self, id: ClientId, multi: Multi) -> Started {
+        let session = self.session(id);
+        if multi.broken {
+            session.end_transaction();
+            let what = "EXECABORT Transaction discarded because of previous errors.";
+            return Err(Reply::Error(what.to_string()));
+        }
+        let mut keys: Vec<Vec<u8>> = session.watched.keys().cloned().collect();
+        for queued in &multi.queue {
+            if let Queued::Data(data) = queued {
+                keys.extend(data.must_know().into_iter().map(<[u8]>::to_vec));
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        if keys.is_empty() {
+            return self.execute(id, None, multi.queue, keys, Vec::new());
+        }
+        if keys.len() > 2 * MAX_KEYS {
+            session.end_transaction();
+            return Err(Reply::error("too many keys are queued for one transaction"));
+        }
+        let read = RawRead::Latest { keys: keys.clone(), values: Values::Read };
+        let started =
+            self.read_redis(id, Class::Alone, read, Step::Exec { queue: multi.queue, keys });
+        if started.is_err() {
+            self.session(id).end_transaction();
+        }
+        started
+    }
+
+    /// Runs what was queued. The writes are one transaction of the chain.
+    fn execute(
+        &mut self,
+        id: ClientId,
+        before: Option<RequestId>,
+        queue: Vec<Queued>,
+        keys: Vec<Vec<u8>>,
+        list: Vec<Current>,
+    ) -> Started {
+        let session = self.session(id);
+        let mut watched = std::mem::take(&mut session.watched);
+        session.end_transaction();
+        let mut found = Found::new();
+        for (key, current) in keys.into_iter().zip(list) {
+            let version = current.version + session.own.versions(&key);
+            if watched.get(&key).is_some_and(|expected| *expected != version) {
+                return Ok(Some(Reply::NullArray));
+            }
+            found.insert(key, current.value);
+        }
+        let (mut writes, mut queued, mut replies) = (Vec::new(), Found::new(), Vec::new());
+        for command in queue {
+            match command {
+                Queued::Reply(reply) => replies.push(reply),
+                Queued::Data(data) => {
+                    let first = writes.len();
+                    let seen = Seen { queued: &queued, own: &session.own, found: &found };
+                    replies.push(data.decide(&seen, &mut writes));
+                    for Write { key, value, expect } in &mut writes[first..] {
+                        // Only the first write of a key meets the version that was watched.
+                        if let Some(version) = watched.remove(key) {
+                            *expect = Expect::Version(version);
+                        }
+                        queued.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        self.write(id, Class::Alone, before, Reply::Array(replies), writes)
+    }
+
+    /// Replies with what came of a step, if anything did.
+    pub(super) fn stepped(&mut self, id: ClientId, request: RequestId, started: Started) {
+        match started {
+            Ok(None) => {}
+            Ok(Some(reply)) | Err(reply) => self.settle_redis(id, request, &reply),
+        }
+    }
+
+    /// A reader could not answer.
+    pub(super) fn not_found(&mut self, id: ClientId, request: RequestId, failure: &Failure) {
+        let step = self.session(id).step(request);
+        if matches!(step, Some(Step::Exec { .. })) {
+            self.session(id).end_transaction();
+        }
+        self.redis_failed(id, request, failure);
+    }
+}

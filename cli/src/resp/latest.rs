@@ -1,0 +1,179 @@
+//! The latest values of keys that were asked for, in memory, as of the tip the admin port knows.
+//!
+//! A value gets in only when it was read at exactly that tip, and every change of the tip is
+//! applied before anybody is told of it: nobody who knows of a block is shown a value from before
+//! it.
+
+use std::collections::HashMap;
+
+use chain::ledger::TipChange;
+use chain::store::ChainPoint;
+use kv::{Operation, Outcome};
+
+/// Most bytes of keys and values, and of what it takes to keep them.
+pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes that an entry costs beyond its key and value: two vectors and its share of the table.
+const ENTRY_BYTES: usize = 96;
+
+/// Values by key: `None` = the key has no live value.
+type Values = HashMap<Vec<u8>, Option<Box<[u8]>>>;
+
+/// The values, in two generations: when the young one has grown to half the bound the old one is
+/// forgotten, and what is asked for becomes young again.
+#[derive(Debug)]
+pub struct Latest {
+    young: Values,
+    old: Values,
+    young_bytes: usize,
+    bound: usize,
+    tip: ChainPoint,
+    /// Whether a reader has seen a tip that the port was not told of yet.
+    behind: bool,
+}
+
+impl Latest {
+    /// No values, as of this tip.
+    pub fn new(tip: ChainPoint, bound: usize) -> Latest {
+        let (young, old) = Default::default();
+        Latest { young, old, young_bytes: 0, bound, tip, behind: false }
+    }
+
+    /// The latest value of a key, if it is known here: `Some(None)` = it has no live value.
+    pub fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
+        if self.behind {
+            return None;
+        }
+        if !self.young.contains_key(key) {
+            let (key, value) = self.old.remove_entry(key)?;
+            self.insert(key, value);
+        }
+        self.young.get(key).map(Option::as_deref)
+    }
+
+    /// Takes note of the tip that a reader has answered at. Must precede the client's hearing of
+    /// the answer: what it has seen there, it must not be shown older.
+    pub fn read_at(&mut self, tip: ChainPoint) {
+        if tip != self.tip && tip.height >= self.tip.height {
+            self.behind = true;
+        }
+    }
+
+    /// Whether a reader's tip is older than the one known here.
+    pub fn is_before(&self, tip: ChainPoint) -> bool {
+        tip != self.tip && tip.height <= self.tip.height
+    }
+
+    /// Keeps what a reader has found at a tip, if that is the one known here.
+    pub fn keep(&mut self, tip: ChainPoint, key: &[u8], value: Option<&[u8]>) {
+        if tip == self.tip {
+            self.old.remove(key);
+            self.insert(key.to_vec(), value.map(Box::from));
+        }
+    }
+
+    fn insert(&mut self, key: Vec<u8>, value: Option<Box<[u8]>>) {
+        let bytes = ENTRY_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
+        if self.young_bytes + bytes > self.bound / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        self.young_bytes += bytes;
+        self.young.insert(key, value);
+    }
+
+    /// Follows the chain.
+    pub fn tip_changed(&mut self, change: &TipChange) {
+        self.tip = change.tip;
+        self.behind = false;
+        if self.young.is_empty() && self.old.is_empty() {
+            return;
+        }
+        for reverted in &change.reverted {
+            for transaction in reverted.block.transactions() {
+                for key in transaction.operations.iter().filter_map(|bytes| key_of(bytes)) {
+                    self.forget(key);
+                }
+            }
+        }
+        for connected in &change.connected {
+            let transactions = connected.block.transactions();
+            for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
+                if !matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_))) {
+                    continue;
+                }
+                for bytes in &transaction.operations {
+                    match Operation::decode(bytes) {
+                        Ok(Operation::Put { key, value, .. }) => self.update(key, Some(value)),
+                        Ok(Operation::Delete { key, .. }) => self.update(key, None),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// A new value of a key that somebody has asked for.
+    fn update(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if self.young.contains_key(key) || self.old.remove(key).is_some() {
+            self.insert(key.to_vec(), value.map(Box::from));
+        }
+    }
+
+    fn forget(&mut self, key: &[u8]) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+}
+
+fn key_of(operation: &[u8]) -> Option<&[u8]> {
+    Operation::decode(operation).ok()?.key()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chain::Hash;
+
+    fn tip(height: u32, byte: u8) -> ChainPoint {
+        ChainPoint { height, hash: Hash([byte; 32]) }
+    }
+
+    #[test]
+    fn only_what_was_read_at_the_known_tip_is_kept() {
+        let mut latest = Latest::new(tip(5, 5), CACHE_BYTES);
+        latest.keep(tip(4, 4), b"old", Some(b"x"));
+        latest.keep(tip(5, 5), b"now", Some(b"y"));
+        latest.keep(tip(5, 5), b"gone", None);
+        assert_eq!(latest.get(b"old"), None);
+        assert_eq!(latest.get(b"now"), Some(Some(&b"y"[..])));
+        assert_eq!(latest.get(b"gone"), Some(None));
+    }
+
+    #[test]
+    fn who_has_seen_a_newer_tip_is_shown_nothing_older() {
+        let mut latest = Latest::new(tip(5, 5), CACHE_BYTES);
+        latest.keep(tip(5, 5), b"key", Some(b"y"));
+        latest.read_at(tip(4, 4)); // a slow reader changes nothing
+        assert!(latest.get(b"key").is_some());
+        for newer in [tip(6, 6), tip(5, 9)] {
+            latest.behind = false;
+            latest.read_at(newer);
+            assert_eq!(latest.get(b"key"), None);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_asked_for_stays() {
+        let mut latest = Latest::new(tip(1, 1), 40 * (ENTRY_BYTES + 10));
+        for number in 0..1000u32 {
+            let key = format!("{number:05}");
+            latest.keep(tip(1, 1), key.as_bytes(), Some(b"12345"));
+            latest.keep(tip(1, 1), b"often", Some(b"67890"));
+            assert!(latest.get(b"often").is_some());
+            assert!(latest.young.len() + latest.old.len() <= 40);
+        }
+        assert_eq!(latest.get(b"00000"), None);
+        assert!(latest.get(b"00999").is_some());
+    }
+}
