@@ -5,12 +5,12 @@
 //! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
 //! corrupt it, and the log brings them back at the next start.
 
+mod dump;
 mod unwritten;
 
 use std::path::{Path, PathBuf};
 
 use miner::Hash;
-use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::log::{Location, Next};
@@ -177,44 +177,6 @@ impl SqliteArchive {
     fn inconsistent(&self, what: &str) -> StoreError {
         StoreError::Inconsistent { path: self.path.clone(), what: what.to_string() }
     }
-
-    /// Writes every row that follows from the block log, one a line, in a fixed order: equal
-    /// states give equal dumps.
-    ///
-    /// # Errors
-    /// When the store or `out` fails.
-    pub fn dump(&self, out: &mut dyn std::io::Write) -> Result<(), StoreError> {
-        let tables = [
-            (
-                "block",
-                "SELECT arrival, hash, header, offset, length, invalid FROM block ORDER BY 1",
-            ),
-            ("chain", "SELECT height, hash, header, undo FROM chain ORDER BY 1"),
-            ("tx", "SELECT txid, height, position, outcome FROM tx ORDER BY 1"),
-            ("state", "SELECT key, value FROM state ORDER BY 1"),
-            ("page", "SELECT prefix, slots FROM page ORDER BY 1"),
-        ];
-        for (table, sql) in tables {
-            let mut statement = self.connection.prepare(sql).map_err(|error| self.error(&error))?;
-            let columns = statement.column_count();
-            let mut rows = statement.query([]).map_err(|error| self.error(&error))?;
-            while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
-                let mut line = table.to_string();
-                for column in 0..columns {
-                    let value: Value = row.get(column).map_err(|error| self.error(&error))?;
-                    line.push(' ');
-                    line.push_str(&match value {
-                        Value::Integer(number) => number.to_string(),
-                        Value::Blob(bytes) => data_encoding::HEXLOWER.encode(&bytes),
-                        other => format!("{other:?}"),
-                    });
-                }
-                writeln!(out, "{line}")
-                    .map_err(|source| StoreError::Io { path: PathBuf::from("(dump)"), source })?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl View for SqliteArchive {
@@ -279,7 +241,13 @@ impl Archive for SqliteArchive {
         let Some(location) = self.location(hash)? else {
             return Ok(None);
         };
-        let bytes = self.log.read(location)?;
+        let bytes = self.log.read(location).map_err(|error| match error {
+            StoreError::Damaged { path, offset, what } => {
+                let what = format!("{what}, unless `graven reindex` finds it elsewhere");
+                StoreError::Damaged { path, offset, what }
+            }
+            other => other,
+        })?;
         // The checksum vouches for the record, not for the index that says which one it is.
         match bytes.first_chunk().map(|header| Header::decode(header).hash()) {
             Some(found) if found == *hash => Ok(Some(bytes)),

@@ -2,9 +2,9 @@
 //!
 //! Bytes are on stable storage when their file has been synced. Of those that are not, any may be
 //! there, in any order, and each sector of a write may be the new one, the old one or noise; bytes
-//! that no write touches stay. Names (made, changed, taken away) come to stable storage in order, as
-//! by the journal of ext4 or XFS: those up to a file's making when it is synced, all of them when
-//! the folder is.
+//! that no write touches stay. Names (made, changed, taken away) come to stable storage in order,
+//! as by the journal of ext4 or XFS: those up to a file's making when it is synced, all of them
+//! when the folder is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
