@@ -116,6 +116,10 @@ impl Audit<'_> {
             .archive
             .block_bytes(&hash)?
             .ok_or_else(|| differs(format!("block {hash} is not in the log")))?;
+        // SQLite finds it by another tree than that of heights.
+        if self.archive.main_height(&hash)? != Some(height) {
+            return Err(differs(format!("block {hash} is not found by its hash")));
+        }
         let block = self.verifier.block(bytes).map_err(rule)?;
         if block.hash() != hash || block.header().prev != self.parent_hash {
             return Err(differs(format!("block {} where {hash} should be", block.hash())));

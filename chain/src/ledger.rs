@@ -86,6 +86,9 @@ pub struct Ledger<S> {
     wanted_changed: bool,
     /// Transactions and bytes in the pool, as last said.
     said_pool: (usize, usize),
+    /// Whether the store has failed. What it did until then is unknown: after a failed sync the
+    /// next one succeeds, and what was to be synced is gone all the same.
+    has_failed: bool,
 }
 
 impl<S: Store> Ledger<S> {
@@ -102,8 +105,12 @@ impl<S: Store> Ledger<S> {
     /// be taken from [`Ledger::poll`] only after it.
     ///
     /// # Errors
-    /// When the store fails; the ledger must then be dropped.
+    /// When the store fails; the ledger must then be dropped, and does nothing more.
     pub fn take(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
+        self.unless_failed(|ledger| ledger.take_input(now, input))
+    }
+
+    fn take_input(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         match input {
             Input::Headers { from, headers } => self.headers(now, from, &headers)?,
             Input::Announced { from, header } => self.announced(now, from, header)?,
@@ -130,8 +137,12 @@ impl<S: Store> Ledger<S> {
     /// Brings what was taken to disk, and gives miners a new job if one is due.
     ///
     /// # Errors
-    /// When the store fails; the ledger must then be dropped.
+    /// When the store fails; the ledger must then be dropped, and does nothing more.
     pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
+        self.unless_failed(|ledger| ledger.commit_taken(now))
+    }
+
+    fn commit_taken(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
         // Once a commit: the list is long.
         let wanted = self.changed_wanted();
@@ -173,8 +184,22 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// When the store fails.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.compact_kept()?;
-        self.store.flush()
+        self.unless_failed(|ledger| {
+            ledger.compact_kept()?;
+            ledger.store.flush()
+        })
+    }
+
+    fn unless_failed(
+        &mut self,
+        act: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.has_failed {
+            return Err(StoreError::Stopped);
+        }
+        let result = act(self);
+        self.has_failed = result.is_err();
+        result
     }
 
     /// Where the chain stands, as a change of nothing.

@@ -82,6 +82,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// Nothing more is written after a failure: what reached the disk is unknown.
+    #[error("the store has failed before; start again, which finds out what is on disk")]
+    Stopped,
     /// Written by a newer program.
     #[error("{path}: format version {found} is newer than this program's {known}")]
     TooNew {

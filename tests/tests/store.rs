@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod store {
+    mod damage;
     mod readers;
     mod roots;
 }

@@ -159,8 +159,10 @@ fn exceptions_are_for_files_that_exist() {
 
 #[test]
 fn unsafe_code_is_in_kernels_only() {
+    // The second stands in the place of functions of the C library, in one test.
+    let places = ["miner/src/kernel/", "tests/tests/durability/hooks.rs", OWN];
     let mut found = Vec::new();
-    for source in sources().iter().filter(|source| !source.is_in(&["miner/src/kernel/", OWN])) {
+    for source in sources().iter().filter(|source| !source.is_in(&places)) {
         for (number, ..) in source.code().filter(|(_, code, _)| names(code, "unsafe")) {
             let place = format!("{}:{number}", source.path);
             found.push(format!("{place}: only miner/src/kernel/ has unsafe code: do without"));

@@ -93,6 +93,7 @@ impl<S: Store> Ledger<S> {
             outbox: VecDeque::new(),
             wanted_changed: true,
             said_pool: (0, 0),
+            has_failed: false,
         };
         let detached = ledger.load_tree()?;
         ledger.activate(None)?;

@@ -151,8 +151,12 @@ impl<S: Store> Ledger<S> {
         if let Some(block) = self.fresh.iter().find(|block| block.hash() == hash) {
             return Ok(block.clone());
         }
-        let bytes = self.store.block_bytes(&hash)?.expect("the tree says its body is stored");
-        Ok(isolation::reread_block(bytes).expect("the log's checksums vouch for its blocks"))
+        // The tree says that its body is stored, and it was checked before that.
+        let bytes = self.store.block_bytes(&hash)?;
+        bytes.and_then(|bytes| isolation::reread_block(bytes).ok()).ok_or_else(|| {
+            let what = format!("the body of block {hash} is not where it should be");
+            StoreError::Inconsistent { path: "index".into(), what }
+        })
     }
 
     pub(super) fn tip_change(&self, moves: Moves) -> TipChange {

@@ -79,11 +79,10 @@ impl RecordLog {
         let end = file.metadata().map_err(fail)?.len();
         // What a process wrote before it was killed may not be on stable storage yet.
         let mut log = RecordLog { file, path: path.to_path_buf(), end, synced: false };
-        if end < START {
-            // New, or the process died before the head was written: nothing can follow it yet.
+        // Without records there is nothing to lose, and after a power cut the head can be noise.
+        if end <= START && !log.begins_as_one().map_err(fail)? {
             let head = [&MAGIC[..], &genesis.0].concat();
             log.file.write_all_at(&head, 0).map_err(fail)?;
-            log.file.set_len(START).map_err(fail)?;
             log.file.sync_all().map_err(fail)?;
             sync_folder(path)?;
             log.end = START;
@@ -103,6 +102,13 @@ impl RecordLog {
         let log = RecordLog { file, path: path.to_path_buf(), end, synced: true };
         log.check_head(genesis)?;
         Ok(log)
+    }
+
+    /// Whether there is a whole head of a log, of any version and network.
+    fn begins_as_one(&self) -> io::Result<bool> {
+        let mut head = [0; FILE_HEAD_BYTES];
+        let got = read_up_to(&self.file, &mut head, 0)?;
+        Ok(got == head.len() && head.starts_with(&MAGIC[..7]))
     }
 
     fn check_head(&self, genesis: &Hash) -> Result<(), StoreError> {
@@ -260,20 +266,51 @@ impl RecordLog {
     /// # Errors
     /// When the damage is not a torn tail.
     pub(super) fn repair_tail(&mut self, offset: u64, what: &str) -> Result<(), StoreError> {
-        let dropped = self.end - offset;
-        if dropped > TORN_TAIL_LIMIT_BYTES {
-            return Err(self.damaged(offset, format!("{what}, with {dropped} bytes behind it")));
-        }
-        let mut tail = vec![0; usize::try_from(dropped).expect("limited above")];
-        self.file.read_exact_at(&mut tail, offset).map_err(|error| self.io(error))?;
-        if let Some(at) = (1..tail.len()).find(|&at| is_record(&tail[at..])) {
-            let next = offset + at as u64;
+        if let Some(next) = self.next_whole(offset, what)? {
             return Err(self.damaged(offset, format!("{what}, but a whole record is at {next}")));
         }
+        let dropped = self.end - offset;
         self.truncate(offset)?;
         tracing::warn!(target: "store", path = %self.path.display(), offset, dropped,
             "cut off an incomplete record that a crash left");
         Ok(())
+    }
+
+    /// Where the first whole record after the bad bytes at `offset` is.
+    fn next_whole(&self, offset: u64, what: &str) -> Result<Option<u64>, StoreError> {
+        let behind = self.end - offset;
+        if behind > TORN_TAIL_LIMIT_BYTES {
+            return Err(self.damaged(offset, format!("{what}, with {behind} bytes behind it")));
+        }
+        let mut tail = vec![0; usize::try_from(behind).expect("limited above")];
+        self.file.read_exact_at(&mut tail, offset).map_err(|error| self.io(error))?;
+        let next = (1..tail.len()).find(|&at| is_record(&tail[at..]));
+        Ok(next.map(|at| offset + at as u64))
+    }
+
+    /// Every whole record, leaving out what is none. For records that are written one by one and
+    /// synced seldom: a power cut can take one and leave those after it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or more than [`TORN_TAIL_LIMIT_BYTES`] follow on bad bytes.
+    pub(super) fn read_all_whole(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut payloads = Vec::new();
+        let mut offset = START;
+        loop {
+            match self.read_next(offset)? {
+                Next::Record(location, payload) => {
+                    offset = location.end();
+                    payloads.push(payload);
+                }
+                Next::End => return Ok(payloads),
+                Next::Bad(what) => {
+                    let next = self.next_whole(offset, what)?.unwrap_or(self.end);
+                    tracing::warn!(target: "store", path = %self.path.display(), offset,
+                        bytes = next - offset, what, "left out bytes that are no record");
+                    offset = next;
+                }
+            }
+        }
     }
 
     /// Every record from `offset` on, repairing a torn tail.

@@ -5,12 +5,12 @@
 //! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
 //! corrupt it, and the log brings them back at the next start.
 
+mod dump;
 mod unwritten;
 
 use std::path::{Path, PathBuf};
 
 use miner::Hash;
-use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::log::{Location, Next};
@@ -158,10 +158,18 @@ impl SqliteArchive {
         }
     }
 
-    fn header_from(&self, bytes: &[u8]) -> Result<Header, StoreError> {
-        <&[u8; HEADER_BYTES]>::try_from(bytes)
+    /// A header and its hash from a row with both, which SQLite has no checksum of.
+    fn header_from(
+        &self,
+        (header, hash): (Vec<u8>, Vec<u8>),
+    ) -> Result<(Header, Hash), StoreError> {
+        let header = <&[u8; HEADER_BYTES]>::try_from(&header[..])
             .map(Header::decode)
-            .map_err(|_| self.inconsistent("a header has not 80 bytes"))
+            .map_err(|_| self.inconsistent("a header has not 80 bytes"))?;
+        match header.hash() {
+            computed if computed.0[..] == hash => Ok((header, computed)),
+            _ => Err(self.inconsistent("a header is not that of its hash")),
+        }
     }
 
     fn error(&self, error: &rusqlite::Error) -> StoreError {
@@ -170,44 +178,6 @@ impl SqliteArchive {
 
     fn inconsistent(&self, what: &str) -> StoreError {
         StoreError::Inconsistent { path: self.path.clone(), what: what.to_string() }
-    }
-
-    /// Writes every row that follows from the block log, one a line, in a fixed order: equal
-    /// states give equal dumps.
-    ///
-    /// # Errors
-    /// When the store or `out` fails.
-    pub fn dump(&self, out: &mut dyn std::io::Write) -> Result<(), StoreError> {
-        let tables = [
-            (
-                "block",
-                "SELECT arrival, hash, header, offset, length, invalid FROM block ORDER BY 1",
-            ),
-            ("chain", "SELECT height, hash, header, undo FROM chain ORDER BY 1"),
-            ("tx", "SELECT txid, height, position, outcome FROM tx ORDER BY 1"),
-            ("state", "SELECT key, value FROM state ORDER BY 1"),
-            ("page", "SELECT prefix, slots FROM page ORDER BY 1"),
-        ];
-        for (table, sql) in tables {
-            let mut statement = self.connection.prepare(sql).map_err(|error| self.error(&error))?;
-            let columns = statement.column_count();
-            let mut rows = statement.query([]).map_err(|error| self.error(&error))?;
-            while let Some(row) = rows.next().map_err(|error| self.error(&error))? {
-                let mut line = table.to_string();
-                for column in 0..columns {
-                    let value: Value = row.get(column).map_err(|error| self.error(&error))?;
-                    line.push(' ');
-                    line.push_str(&match value {
-                        Value::Integer(number) => number.to_string(),
-                        Value::Blob(bytes) => data_encoding::HEXLOWER.encode(&bytes),
-                        other => format!("{other:?}"),
-                    });
-                }
-                writeln!(out, "{line}")
-                    .map_err(|source| StoreError::Io { path: PathBuf::from("(dump)"), source })?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -256,12 +226,12 @@ impl Archive for SqliteArchive {
     fn main_headers(&self, from: u32, limit: usize) -> Result<Vec<Header>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.many(
-            "SELECT header FROM chain WHERE height >= ?1 ORDER BY height LIMIT ?2",
+            "SELECT header, hash FROM chain WHERE height >= ?1 ORDER BY height LIMIT ?2",
             params![from, limit],
-            |row| row.get::<_, Vec<u8>>(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?
-        .iter()
-        .map(|bytes| self.header_from(bytes))
+        .into_iter()
+        .map(|row| self.header_from(row).map(|(header, _)| header))
         .collect()
     }
 
@@ -270,7 +240,21 @@ impl Archive for SqliteArchive {
     }
 
     fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.location(hash)?.map(|location| self.log.read(location)).transpose()
+        let Some(location) = self.location(hash)? else {
+            return Ok(None);
+        };
+        let bytes = self.log.read(location).map_err(|error| match error {
+            StoreError::Damaged { path, offset, what } => {
+                let what = format!("{what}, unless `graven reindex` finds it elsewhere");
+                StoreError::Damaged { path, offset, what }
+            }
+            other => other,
+        })?;
+        // The checksum vouches for the record, not for the index that says which one it is.
+        match bytes.first_chunk().map(|header| Header::decode(header).hash()) {
+            Some(found) if found == *hash => Ok(Some(bytes)),
+            _ => Err(self.inconsistent("a block's offset is that of another record")),
+        }
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
@@ -489,14 +473,13 @@ impl Archive for SqliteStore {
 impl Store for SqliteStore {
     fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError> {
         self.archive
-            .many("SELECT hash, header, invalid FROM block ORDER BY arrival", [], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?))
+            .many("SELECT header, hash, invalid FROM block ORDER BY arrival", [], |row| {
+                Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
             })?
             .into_iter()
-            .map(|(hash, header, invalid)| {
-                let hash = hash_from(&hash)
-                    .ok_or_else(|| self.archive.inconsistent("a hash has not 32 bytes"))?;
-                Ok(StoredBlock { hash, header: self.archive.header_from(&header)?, invalid })
+            .map(|(row, invalid)| {
+                let (header, hash) = self.archive.header_from(row)?;
+                Ok(StoredBlock { hash, header, invalid })
             })
             .collect()
     }
@@ -556,7 +539,9 @@ impl Store for SqliteStore {
 
     fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
         let tip = self.archive.tip()?;
-        assert_eq!(tip.hash, block.hash(), "only the tip can be disconnected");
+        if tip.hash != block.hash() {
+            return Err(self.archive.inconsistent("the tip is not the block to be taken off"));
+        }
         let undo = self.archive.undo(tip.height)?;
         for (key, before) in &undo {
             self.unwritten.set_row(key, before.as_deref());
@@ -600,7 +585,7 @@ impl Store for SqliteStore {
     }
 
     fn pending(&mut self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.pending.read_all_repairing()
+        self.pending.read_all_whole()
     }
 
     fn replace_pending(&mut self, transactions: &[&[u8]]) -> Result<(), StoreError> {

@@ -65,7 +65,8 @@ fn run(input: &[u8]) -> String {
     match opened {
         Ok(records) => {
             assert_eq!(records, expected, "records are lost or made up");
-            let is_new = input.len() < HEAD;
+            let has_head = input.len() >= HEAD && input.starts_with(b"GRVNLOG");
+            let is_new = input.len() <= HEAD && !has_head;
             assert!(is_new || after == input[..end], "the file is not what was read");
             assert!(is_new || !has_whole_record(&input[end..]), "a whole record is cut off");
             let again = RecordLog::open(&path, &Hash::ZERO).unwrap().read_all_repairing();
