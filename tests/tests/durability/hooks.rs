@@ -159,9 +159,7 @@ fn inode(fd: c_int) -> Option<u64> {
 
 /// The file behind a descriptor, if it is watched.
 fn id_of(fd: c_int) -> Option<FileId> {
-    if inside(|_| ()).is_none() {
-        return None;
-    }
+    inside(|_| ())?;
     let inode = inode(fd)?;
     inside(|watch| watch.ids.get(&inode).copied())?
 }
@@ -213,7 +211,7 @@ fn write_at(fd: c_int, bytes: *const c_void, length: usize, offset: Option<i64>)
         let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), written) }.to_vec();
         inside(|watch| watch.ops.push(Op::Write { id, offset, bytes }));
     }
-    written as isize
+    isize::try_from(written).expect("a system call counts in machine words")
 }
 
 fn sync_file(fd: c_int, call: libc::c_long) -> c_int {
@@ -246,7 +244,7 @@ fn read_at(fd: c_int, into: *mut c_void, length: usize, offset: Option<i64>) -> 
             None => libc::syscall(libc::SYS_read, fd, into, length),
         }
     };
-    read as isize
+    isize::try_from(read).expect("a system call counts in machine words")
 }
 
 /// Opens.

@@ -131,11 +131,11 @@ impl Script {
 
     /// Some clients write, each at most so much ahead of the chain as the pool takes.
     fn client_writes(&mut self, clients: &mut [Vec<CheckedTransaction>], draw: &mut StdRng) {
-        for signer in STRANGERS..SIGNERS {
+        for (signer, written) in clients.iter_mut().enumerate().take(SIGNERS).skip(STRANGERS) {
             if draw.random_range(0..3) == 0 {
-                let sequence = clients[signer].len() as u64;
+                let sequence = written.len() as u64;
                 let transaction = self.write(signer, sequence, draw);
-                clients[signer].push(transaction.clone());
+                written.push(transaction.clone());
                 self.steps.push(Step::Give(Given::Transaction(transaction)));
             }
         }
