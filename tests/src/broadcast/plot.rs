@@ -107,8 +107,8 @@ mod tests {
     fn every_way_has_its_line() {
         let row = |way: &str, nodes: usize, ms: u64| {
             let times = [ms; PERCENTS.len()].map(|ms| ms.to_string()).join(",");
-            let bytes = "5.0,5.0,7.0,6.0,1.0";
-            format!("block,{way},{nodes},1,9,250,95,none,10,false,0,9,1,{bytes},0,1.0,{times}")
+            let counted = "9,1.0,5.0,5.0,7.0,6.0,1.0,0,1.0";
+            format!("block,{way},{nodes},1,9,250,95,none,10,false,100,0,{counted},{times}")
         };
         let text = [row("graven", 100, 500), row("graven", 300, 800), row("flood", 100, 400)];
         let rows = parse(&text.join("\n")).unwrap();
