@@ -53,13 +53,12 @@ impl<S: Store> Ledger<S> {
                 refusal = Some(why);
                 break;
             }
+            // At once: one that comes later can push this one out again, which must be said after.
+            self.say_pooled(transaction.clone(), None, false);
             taken += 1;
         }
         let taken = &transactions[..taken];
         self.keep(taken)?;
-        for transaction in taken {
-            self.say_pooled(transaction.clone(), None, false);
-        }
         let txids = taken.iter().map(|transaction| transaction.txid()).collect();
         self.answer(request, Answer::Submitted { txids, refusal });
         Ok(())

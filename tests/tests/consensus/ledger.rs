@@ -1,11 +1,13 @@
 //! Bugs of the ledger that were found, each by its name.
 
+use chain::Hash;
 use chain::block::CheckedBlock;
-use chain::ledger::{HeadersVerdict, Input, Ledger, LedgerOptions, Output, PeerId};
-use chain::mempool::DropReason;
+use chain::ledger::{HeadersVerdict, Input, Ledger, LedgerOptions, Output, PeerId, RequestId};
+use chain::mempool::{DropReason, PoolLimits};
 use chain::rules::RuleError;
 use chain::rules::isolation::check_headers;
 use chain::store::MemoryStore;
+use chain::tx::Unsigned;
 use tests::chains::{
     Grower, account, clock, free_network, memory_ledger, mined, options, signing_key, unsigned,
 };
@@ -69,6 +71,38 @@ fn a_write_superseded_by_a_reorganisation_is_told_after_it() {
     });
     assert!(dropped.unwrap() > moved);
     assert_eq!(ledger.pool().dropped(&loser.txid()), Some(DropReason::Superseded));
+}
+
+/// It was said to be dropped before it was said to be in the pool, and peers were told of it for
+/// ever.
+#[test]
+fn a_transaction_that_a_later_one_of_its_submission_pushes_out_ends_as_dropped() {
+    let network = free_network();
+    let mut grower = Grower::new(&network);
+    let signed = |signer, fee| {
+        let key = signing_key(signer);
+        grower.sign(&key, Unsigned { fee, ..unsigned(&key, 0, &[write()]) })
+    };
+    let (poor, rich) = (signed(1, 1), signed(2, 1_000));
+    let bytes = poor.bytes().len().max(rich.bytes().len());
+    let pool = PoolLimits { bytes, ..PoolLimits::default() };
+    let mut ledger = memory_ledger(LedgerOptions { pool, ..options(&network) });
+    for payee in [1, 2, 0] {
+        let block = grower.grow(account(payee), &[]);
+        say(&mut ledger, Input::Block { from: PEER, block });
+    }
+    let transactions = vec![poor.clone(), rich.clone()];
+    let said = say(&mut ledger, Input::Submission { request: RequestId(1), transactions });
+    let about: Vec<(&str, Hash)> = said
+        .iter()
+        .filter_map(|output| match output {
+            Output::Pooled { transaction, .. } => Some(("pooled", transaction.txid())),
+            Output::Dropped { txid, .. } => Some(("dropped", *txid)),
+            _ => None,
+        })
+        .collect();
+    let (poor, rich) = (poor.txid(), rich.txid());
+    assert_eq!(about, [("pooled", poor), ("dropped", poor), ("pooled", rich)]);
 }
 
 /// What is passed on before it is executed is not held against who passed it on.
