@@ -313,7 +313,8 @@ impl RecordLog {
         }
     }
 
-    /// Every record from `offset` on, repairing a torn tail.
+    /// Every record, repairing a torn tail: what a start does with the block log step by step, in one
+    /// call for tests and fuzzing.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged before its tail.
