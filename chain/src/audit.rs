@@ -1,4 +1,9 @@
 //! `verify-chain`: every rule from genesis on, and the index against a fresh execution.
+//!
+//! Where bodies were pruned, the state below the first one left is made of the index by undoing
+//! what came after; what is executed on it must come to the roots that the blocks commit to.
+
+mod pruned;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +16,7 @@ use crate::execute::{BlockContext, Delta, ExecuteError, Order, Range, Row, State
 use crate::params::Network;
 use crate::rules::context::{self, ParentFacts};
 use crate::rules::{RuleError, isolation};
-use crate::store::{Archive, MemoryStore, Store, StoreError};
+use crate::store::{Archive, Body, Damage, MemoryStore, Store, StoreError};
 use crate::verify::Verifier;
 
 /// State rows compared at a time.
@@ -24,6 +29,8 @@ pub struct AuditReport {
     pub height: u32,
     /// The tip.
     pub tip: Hash,
+    /// Height of the first block whose body was there: 1, or more where bodies were pruned.
+    pub from: u32,
     /// Transactions executed, coinbases not counted.
     pub transactions: u64,
     /// Rows of the state.
@@ -44,6 +51,19 @@ pub enum AuditError {
         /// Which rule.
         error: RuleError,
     },
+    /// The body of a block of the main chain is not there.
+    #[error(
+        "height {height}: the body of block {hash} is {}; a running node fetches it from peers",
+        condition(.damage.as_ref())
+    )]
+    Body {
+        /// Its height.
+        height: u32,
+        /// Which block.
+        hash: Hash,
+        /// What is wrong with it; `None` = the store knows already that it is gone.
+        damage: Option<Damage>,
+    },
     /// The index says something else than the blocks.
     #[error("height {height}: the index differs from the blocks: {what}")]
     Index {
@@ -52,6 +72,10 @@ pub enum AuditError {
         /// What differs.
         what: String,
     },
+}
+
+fn condition(damage: Option<&Damage>) -> String {
+    damage.map_or("missing".to_string(), ToString::to_string)
 }
 
 /// Verifies a whole chain; `progress` hears of every height.
@@ -82,14 +106,18 @@ pub fn audit(
         transactions: 0,
     };
     let tip = archive.tip()?;
-    for height in 1..=tip.height {
+    let pruned = archive.pruned()?;
+    if pruned > 0 {
+        audit.start_at(pruned, tip.height)?;
+    }
+    for height in pruned + 1..=tip.height {
         audit.block(height)?;
         progress(height);
     }
     let rows = audit.compare_state(tip.height)?;
     audit.compare_pages(tip.height)?;
     let transactions = audit.transactions;
-    Ok(AuditReport { height: tip.height, tip: tip.hash, transactions, rows })
+    Ok(AuditReport { height: tip.height, tip: tip.hash, from: pruned + 1, transactions, rows })
 }
 
 struct Audit<'a> {
@@ -112,14 +140,16 @@ impl Audit<'_> {
             .archive
             .main_hash(height)?
             .ok_or_else(|| differs("no block at this height".to_string()))?;
-        let bytes = self
-            .archive
-            .block_bytes(&hash)?
-            .ok_or_else(|| differs(format!("block {hash} is not in the log")))?;
-        // SQLite finds it by another tree than that of heights.
-        if self.archive.main_height(&hash)? != Some(height) {
-            return Err(differs(format!("block {hash} is not found by its hash")));
-        }
+        let bytes = match self.archive.body(&hash)? {
+            Body::Here(bytes) => bytes,
+            Body::Damaged(damage) => {
+                return Err(AuditError::Body { height, hash, damage: Some(damage) });
+            }
+            Body::Missing => return Err(AuditError::Body { height, hash, damage: None }),
+            Body::Pruned => return Err(differs(format!("block {hash} is pruned, but not below"))),
+            Body::Unknown => return Err(differs(format!("block {hash} is not in the log"))),
+        };
+        self.find_by_hash(&hash, height)?;
         let block = self.verifier.block(bytes).map_err(rule)?;
         if block.hash() != hash || block.header().prev != self.parent_hash {
             return Err(differs(format!("block {} where {hash} should be", block.hash())));
@@ -132,6 +162,15 @@ impl Audit<'_> {
         self.parent.advance(block.header());
         self.parent_hash = hash;
         self.root = block.coinbase().state_root;
+        Ok(())
+    }
+
+    /// SQLite finds a block by another tree than that of heights.
+    fn find_by_hash(&self, hash: &Hash, height: u32) -> Result<(), AuditError> {
+        if self.archive.main_height(hash)? != Some(height) {
+            let what = format!("block {hash} is not found by its hash");
+            return Err(AuditError::Index { height, what });
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! ledger must not be used any more.
 
 mod assumed;
+mod bodies;
 mod headers;
 mod mining;
 mod open;
@@ -81,6 +82,8 @@ pub struct Ledger<S> {
     fresh: VecDeque<CheckedBlock>,
     /// Bodies in the log whose headers are not in the tree, and whether they are invalid.
     loose: BTreeMap<Hash, bool>,
+    /// Blocks of the main chain without a body, and their heights.
+    missing: BTreeMap<Hash, u32>,
     outbox: VecDeque<Output>,
     /// Whether the list of missing bodies may be another than the one last said.
     wanted_changed: bool,
@@ -129,6 +132,7 @@ impl<S: Store> Ledger<S> {
             Input::Account { request, key } => self.account(request, key)?,
             Input::MineTo { height } => self.mine_to(height),
             Input::Mined(mined) => self.mined(now, &mined)?,
+            Input::Unreadable { hash } => self.look_at(&hash)?,
             Input::Tick => {}
         }
         Ok(())
@@ -158,7 +162,8 @@ impl<S: Store> Ledger<S> {
         if !std::mem::take(&mut self.wanted_changed) {
             return Vec::new();
         }
-        let missing = self.tree.missing(WANTED_WINDOW);
+        let mut missing = self.missing_again();
+        missing.extend(self.tree.missing(WANTED_WINDOW));
         let assumed = self.assumed_of(&missing).map(Output::Assumed);
         assumed.into_iter().chain([Output::Wanted(missing)]).collect()
     }
@@ -298,6 +303,10 @@ impl<S: Store> Ledger<S> {
         id: NodeId,
         block: CheckedBlock,
     ) -> Result<Result<(), RuleError>, StoreError> {
+        if self.missing.remove(&block.hash()).is_some() {
+            self.put_back(&block)?;
+            return Ok(Ok(()));
+        }
         if self.tree.has_body(id) {
             return Ok(Ok(()));
         }

@@ -108,6 +108,9 @@ pub enum DropReason {
     /// The account can no longer pay its fee.
     #[error("the account can no longer pay the fee")]
     CannotPayFees,
+    /// Its block was taken off the chain, and the block's body is damaged here.
+    #[error("its block left the chain and is damaged here; send it again")]
+    Lost,
 }
 
 impl DropReason {
@@ -119,6 +122,7 @@ impl DropReason {
             DropReason::Superseded => "superseded",
             DropReason::Evicted => "evicted",
             DropReason::CannotPayFees => "cannot-pay-fees",
+            DropReason::Lost => "lost",
         }
     }
 }

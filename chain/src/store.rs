@@ -2,8 +2,10 @@
 //!
 //! [`Store`] is what the ledger writes, [`Archive`] what anybody may read. Block bodies go to an
 //! append-only log that is synced before the one transaction that makes a block part of the
-//! chain; everything else can be rebuilt from that log.
+//! chain; everything else can be rebuilt from that log. A body can be gone again ([`Body`]): damaged,
+//! or pruned.
 
+mod body;
 #[cfg(not(target_family = "wasm"))]
 mod log;
 mod memory;
@@ -19,6 +21,7 @@ use crate::commitment::{PageChange, Pages, Witness};
 use crate::execute::{Delta, Range, Row, View};
 use crate::header::Header;
 
+pub use body::{Body, Damage, Storage};
 #[cfg(not(target_family = "wasm"))]
 pub use log::{RecordLog, TORN_TAIL_LIMIT_BYTES};
 pub use memory::MemoryStore;
@@ -117,7 +120,7 @@ pub struct Inclusion {
     pub outcome: Vec<u8>,
 }
 
-/// A block body in the store.
+/// A block in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBlock {
     /// Its id.
@@ -126,6 +129,8 @@ pub struct StoredBlock {
     pub header: Header,
     /// Whether executing it failed.
     pub invalid: bool,
+    /// Whether its body is missing, which concerns blocks of the main chain alone.
+    pub missing: bool,
 }
 
 /// Rows by key, with their values before a block; `None` = absent.
@@ -157,17 +162,30 @@ pub trait Archive: View + Pages {
     /// When the store fails.
     fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError>;
 
-    /// The bytes of a stored block, on the main chain or not.
+    /// The body of a stored block, on the main chain or not.
     ///
     /// # Errors
-    /// When the store fails or the bytes are damaged.
-    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError>;
+    /// When the store fails. That the body is damaged is a result.
+    fn body(&self, hash: &Hash) -> Result<Body, StoreError>;
+
+    /// Height up to which bodies and undo of the main chain were removed; 0 = none were.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn pruned(&self) -> Result<u32, StoreError>;
 
     /// Where a transaction stands in the main chain.
     ///
     /// # Errors
     /// When the store fails.
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError>;
+
+    /// Ids of the transactions of the main chain's block at `height`, in no order. Looks through
+    /// all there are: for a block whose body is gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn txids_at(&self, height: u32) -> Result<Vec<Hash>, StoreError>;
 
     /// What the rows that the main chain's block at `height` changed were before it.
     ///
@@ -231,7 +249,7 @@ pub trait Store: Archive + Send {
     /// When the store fails.
     fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError>;
 
-    /// Keeps a block body.
+    /// Keeps a block body, or puts it back if it was missing.
     ///
     /// # Errors
     /// When the store fails.
@@ -248,12 +266,25 @@ pub trait Store: Archive + Send {
         delta: &Delta,
     ) -> Result<(), StoreError>;
 
-    /// Takes the tip off the chain and restores the state before it. `pages` is what
-    /// [`revert`](crate::commitment::revert) says.
+    /// Takes note that a stored body is not what it was. Of a block of the main chain all else stays,
+    /// and its body is missing from now on; any other block is forgotten.
     ///
     /// # Errors
     /// When the store fails.
-    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError>;
+    fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError>;
+
+    /// Takes the tip off the chain and restores the state before it. `txids` are those of its
+    /// transactions, `pages` is what [`revert`](crate::commitment::revert) says. If its body is
+    /// missing the block is forgotten.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn disconnect(
+        &mut self,
+        tip: &Hash,
+        txids: &[Hash],
+        pages: &[PageChange],
+    ) -> Result<(), StoreError>;
 
     /// Brings the bodies kept since the last commit to stable storage, then makes all that was
     /// written since visible, in one transaction. A crash before it leaves the state of the last

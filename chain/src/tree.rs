@@ -187,6 +187,25 @@ impl HeaderTree {
         }
     }
 
+    /// Notes that a node's body is not stored any more: the node and its descendants are no longer
+    /// complete.
+    ///
+    /// # Panics
+    /// When the tip is among them.
+    pub fn body_lost(&mut self, id: NodeId) {
+        let mut waiting = vec![id];
+        while let Some(lost) = waiting.pop() {
+            assert!(lost != self.tip, "the main chain keeps its place without a body");
+            let node = &mut self.nodes[lost.0];
+            if let Some(rank) = node.rank() {
+                self.candidates.remove(&(rank, lost));
+            }
+            node.completed = None;
+            waiting.extend(&node.children);
+        }
+        self.nodes[id.0].body = None;
+    }
+
     /// Whether a node's body and those of all its ancestors are stored.
     pub fn is_complete(&self, id: NodeId) -> bool {
         self.nodes[id.0].completed.is_some()

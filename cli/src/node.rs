@@ -206,6 +206,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         progress: SyncProgress::default(),
         stop: crew.stop_handle(),
     };
+    let reader_inputs = inputs.clone();
     let verify_stage = VerifyStage {
         verifier,
         network: network.clone(),
@@ -217,6 +218,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         archive,
         network: network.clone(),
         reads: reads_out.clone(),
+        inputs: reader_inputs.clone(),
     });
 
     // Threads. Each stage owns its receivers and the next one's senders.
@@ -232,7 +234,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
     }
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
-    drop((work, reads, blocks));
+    drop((work, reads, blocks, reader_inputs));
 
     announce(&folder, config, &listening)?;
     let result = crew.run_until_stopped(&signals);

@@ -1,21 +1,23 @@
 //! Answers from the store: what reader threads do.
 
+mod block;
 pub mod raw;
 
+use std::cell::Cell;
+
 use chain::Hash;
-use chain::block::Block;
 use chain::execute::Order;
 use chain::params::Network;
 use chain::store::{Archive, ChainPoint, SqliteArchive, StoreError};
 use data_encoding::HEXLOWER;
-use kv::proof::{self, Extent};
+use kv::proof::{self, Extent, NoProof};
 use kv::query::{HistoryPage, Scan, ScanPage};
 use kv::{Effect, Entry, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
 
 use crate::light::proof::ProofFile;
 use crate::reply::{Code, Failure, put_bytes};
-use crate::request::{At, BlockName, HeadersFrom, Read};
+use crate::request::{At, HeadersFrom, Read};
 use raw::Found;
 
 /// An answer.
@@ -51,13 +53,20 @@ impl Answer {
     }
 }
 
-/// An answer, or what the client is told instead, and the tip of the snapshot it was read from, if
-/// the store could say so.
-pub type Answered = (Option<ChainPoint>, Result<Answer, Failure>);
+/// What became of a question.
+#[derive(Debug)]
+pub struct Answered {
+    /// The tip of the snapshot it was read from, if the store could say so.
+    pub tip: Option<ChainPoint>,
+    /// The answer, or what the client is told instead.
+    pub answer: Result<Answer, Failure>,
+    /// A block whose body is damaged, which the ledger should look at.
+    pub unreadable: Option<Hash>,
+}
 
 /// Answers a question on one snapshot of the store.
 pub fn answer(archive: &SqliteArchive, network: &Network, read: &Read) -> Answered {
-    let mut seen = None;
+    let (mut seen, unreadable) = (None, Cell::new(None));
     let answer = archive.snapshot(|archive| {
         let tip = archive.tip()?;
         seen = Some(tip);
@@ -65,10 +74,12 @@ pub fn answer(archive: &SqliteArchive, network: &Network, read: &Read) -> Answer
         if let Read::Raw(read) = read {
             return Ok(raw::answer(&query, read)?.map(Answer::Raw));
         }
-        let reader = Reader { archive, network, tip: tip.height, query };
+        let unreadable = &unreadable;
+        let reader = Reader { archive, network, tip: tip.height, query, unreadable };
         Ok(reader.answer(read)?.map(Answer::Json))
     });
-    (seen, answer.unwrap_or_else(|error| Err(store_failure(&error))))
+    let answer = answer.unwrap_or_else(|error| Err(store_failure(&error)));
+    Answered { tip: seen, answer, unreadable: unreadable.take() }
 }
 
 /// The failure that a client sees when the store fails.
@@ -108,6 +119,7 @@ struct Reader<'a> {
     network: &'a Network,
     tip: u32,
     query: Query<'a>,
+    unreadable: &'a Cell<Option<Hash>>,
 }
 
 type Shown = Result<Result<Value, Failure>, StoreError>;
@@ -187,6 +199,10 @@ impl Reader<'_> {
     fn prove(&self, key: &[u8], extent: Extent) -> Shown {
         let proof = match proof::prove(self.archive, self.network, key, extent)? {
             Ok(proof) => proof,
+            Err(error @ NoProof::NoBody { block }) => {
+                self.unreadable.set(Some(block));
+                return Ok(Err(Failure::new(Code::Missing, error)));
+            }
             Err(error) => return Ok(Err(Failure::new(Code::Refused, error))),
         };
         let headers = self.archive.main_headers(proof.coinbase.height, 1)?;
@@ -210,51 +226,6 @@ impl Reader<'_> {
         });
         extend(object, more);
         Ok(())
-    }
-
-    fn block(&self, name: BlockName) -> Shown {
-        let hash = match name {
-            BlockName::Hash(hash) => Some(hash),
-            BlockName::Height(height) => self.archive.main_hash(height)?,
-        };
-        let genesis = self.network.genesis();
-        let block = match hash {
-            Some(hash) if hash == genesis.header.hash() => Some(genesis),
-            Some(hash) => self
-                .archive
-                .block_bytes(&hash)?
-                .map(|bytes| Block::decode(&bytes).expect("the log's checksums vouch for blocks")),
-            None => None,
-        };
-        let Some(block) = block else {
-            let what = match name {
-                BlockName::Hash(hash) => format!("no block {hash} is stored here"),
-                BlockName::Height(height) => {
-                    format!("no block of height {height}; the tip has {}", self.tip)
-                }
-            };
-            return Ok(Err(Failure::new(Code::NotFound, what)));
-        };
-        let hash = block.header.hash();
-        let on_main = self.archive.main_hash(block.coinbase.height)? == Some(hash);
-        let txids: Vec<String> =
-            block.transactions.iter().map(|transaction| transaction.txid().to_string()).collect();
-        Ok(Ok(json!({
-            "hash": hash.to_string(),
-            "height": block.coinbase.height,
-            "main_chain": on_main,
-            "confirmations": if on_main { self.confirmations(block.coinbase.height) } else { 0 },
-            "version": format!("{:08x}", block.header.version),
-            "previous": block.header.prev.to_string(),
-            "merkle_root": block.header.merkle_root.to_string(),
-            "time": block.header.time,
-            "bits": block.header.bits.to_string(),
-            "nonce": block.header.nonce,
-            "bytes": block.encode().len(),
-            "payee": block.coinbase.payee.to_string(),
-            "reward": block.coinbase.value,
-            "transactions": txids,
-        })))
     }
 
     fn headers(&self, from: &HeadersFrom, limit: usize) -> Shown {

@@ -12,6 +12,10 @@ pub enum Code {
     Unknown,
     /// The key, block or transaction is not there.
     NotFound,
+    /// The block's body is damaged here and is fetched from peers again.
+    Missing,
+    /// The block's body was removed here, because it lies deep.
+    Pruned,
     /// The command needs `AUTH` first.
     NoAuth,
     /// A rule of the network or the pool forbids it.
@@ -39,10 +43,12 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [(Code, &'static str, u8); 15] = [
+    const ALL: [(Code, &'static str, u8); 17] = [
         (Code::Usage, "USAGE", 2),
         (Code::Unknown, "UNKNOWN", 2),
         (Code::NotFound, "NOTFOUND", 3),
+        (Code::Missing, "MISSING", 1),
+        (Code::Pruned, "PRUNED", 3),
         (Code::NoAuth, "NOAUTH", 1),
         (Code::Refused, "REFUSED", 1),
         (Code::Failed, "FAILED", 1),

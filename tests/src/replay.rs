@@ -65,9 +65,10 @@ impl Replay {
                 break;
             }
             let (_, block) = &self.known[&end.hash];
+            let txids: Vec<Hash> = block.transactions().iter().map(|tx| tx.txid()).collect();
             let pages = revert(&KeyValue, &self.store, end.height);
             let pages = pages.map_err(|error| error.to_string())?;
-            self.store.disconnect(block, &pages).map_err(|error| error.to_string())?;
+            self.store.disconnect(&end.hash, &txids, &pages).map_err(|error| error.to_string())?;
         }
         for (height, block) in to_connect.into_iter().rev() {
             let payee = block.coinbase().payee;

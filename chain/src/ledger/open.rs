@@ -90,6 +90,7 @@ impl<S: Store> Ledger<S> {
             senders: BTreeMap::new(),
             fresh: VecDeque::new(),
             loose: BTreeMap::new(),
+            missing: BTreeMap::new(),
             outbox: VecDeque::new(),
             wanted_changed: true,
             said_pool: (0, 0),
@@ -133,6 +134,9 @@ impl<S: Store> Ledger<S> {
             if block.invalid {
                 self.tree.mark_invalid(id);
             }
+            if block.missing {
+                self.missing.insert(block.hash, self.tree.point(id).height);
+            }
         }
         let tip = self.store.tip()?;
         match self.tree.find(&tip.hash) {
@@ -166,9 +170,10 @@ impl<S: Store> Ledger<S> {
                 .block(bytes)
                 .map_err(|error| OpenError::InvalidLog { number: blocks, error })?;
             self.store.index_unindexed(&block)?;
+            self.missing.remove(&block.hash());
             let (hash, header) = (block.hash(), *block.header());
             self.keep_fresh(block);
-            let stored = StoredBlock { hash, header, invalid: false };
+            let stored = StoredBlock { hash, header, invalid: false, missing: false };
             self.readmit(indexed + blocks, stored, &mut detached)?
                 .map_err(|error| OpenError::InvalidLog { number: blocks, error })?;
             self.activate(None)?;
@@ -221,7 +226,8 @@ impl<S: Store> Ledger<S> {
                 return Ok(Err(error));
             }
             let added = self.tree.add(&block.header, block.hash).expect("the parent is there");
-            if let Err(error) = self.body_fits(added.id(), &self.read(added.id())?) {
+            let Some(body) = self.read(added.id())? else { continue };
+            if let Err(error) = self.body_fits(added.id(), &body) {
                 return Ok(Err(error));
             }
             attached.push((number, added.id()));

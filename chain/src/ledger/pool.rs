@@ -7,9 +7,9 @@ use ed25519_zebra::SigningKey;
 use miner::Hash;
 
 use super::reorg::Moves;
-use super::{Answer, Draft, Ledger, Output, PeerId, PoolStatus, RequestId, Source};
+use super::{Answer, Draft, Ledger, Output, PeerId, PoolStatus, RequestId, RevertedBlock, Source};
 use crate::execute::Account;
-use crate::mempool::{Dropped, Refusal};
+use crate::mempool::{DropReason, Dropped, Refusal};
 use crate::rules::isolation;
 use crate::store::{Store, StoreError};
 use crate::tx::{CheckedTransaction, PublicKey, TRANSACTION_VERSION, Transaction, Unsigned};
@@ -111,10 +111,8 @@ impl<S: Store> Ledger<S> {
 
     /// Brings the pool in line with a moved tip.
     pub(super) fn follow_in_pool(&mut self, moves: &Moves) -> Result<(), StoreError> {
-        let blocks = || {
-            let connected = moves.connected.iter().map(|connected| &connected.block);
-            moves.reverted.iter().map(|reverted| &reverted.block).chain(connected)
-        };
+        let connected = moves.connected.iter().map(|connected| connected.block.transactions());
+        let reverted = moves.reverted.iter().map(RevertedBlock::transactions);
         for connected in &moves.connected {
             for transaction in connected.block.transactions() {
                 self.pool.included(&transaction.txid());
@@ -122,7 +120,7 @@ impl<S: Store> Ledger<S> {
             }
         }
         let mut signers: BTreeSet<PublicKey> =
-            blocks().flat_map(|block| block.transactions()).map(|tx| tx.signer).collect();
+            reverted.chain(connected).flatten().map(|tx| tx.signer).collect();
         if !moves.reverted.is_empty() {
             // Whoever lived on a reward or a payment that was reverted can perhaps pay no more.
             signers.extend(self.pool.paying());
@@ -136,13 +134,18 @@ impl<S: Store> Ledger<S> {
         self.say_dropped(gone);
         for reverted in moves.reverted.iter().rev() {
             let may_be_unsigned = self.may_be_unsigned(reverted.height);
-            for transaction in reverted.block.transactions() {
+            for transaction in reverted.transactions() {
                 // Outside of its block nothing vouches for it any more.
                 let is_signed =
                     || isolation::signature_verifies(&self.genesis, transaction).is_ok();
                 if !may_be_unsigned || is_signed() {
                     self.take_back(transaction)?;
                 }
+            }
+        }
+        for txid in &moves.lost {
+            if self.store.inclusion(txid)?.is_none() && self.pool.get(txid).is_none() {
+                self.say_dropped(vec![(*txid, DropReason::Lost)]);
             }
         }
         Ok(())

@@ -148,6 +148,11 @@ pub enum Input {
     },
     /// A miner has solved a template of ours.
     Mined(Mined),
+    /// A body could not be read: look at it.
+    Unreadable {
+        /// Of which block.
+        hash: Hash,
+    },
     /// Time has passed.
     Tick,
 }
@@ -173,8 +178,8 @@ pub enum Output {
         /// The verdict.
         verdict: HeadersVerdict,
     },
-    /// Bodies missing on the best header chain, lowest height first, at most
-    /// [`crate::ledger::WANTED_WINDOW`]. Replaces the list before.
+    /// Bodies missing on the best header chain or damaged, lowest height first, at most
+    /// [`crate::ledger::WANTED_WINDOW`] of those not executed. Replaces the list before.
     Wanted(Vec<ChainPoint>),
     /// Which of the bodies wanted next need no look at their signatures. Replaces the set before.
     Assumed(AssumedBlocks),
@@ -327,10 +332,20 @@ pub struct ConnectedBlock {
 /// A block that left the main chain.
 #[derive(Clone, Debug)]
 pub struct RevertedBlock {
-    /// The block.
-    pub block: CheckedBlock,
+    /// Its hash.
+    pub hash: Hash,
     /// The height it had.
     pub height: u32,
+    /// The block; `None` = its body was damaged, so nobody knows what was in it. Each of its
+    /// transactions is [`Output::Dropped`] then.
+    pub block: Option<CheckedBlock>,
+}
+
+impl RevertedBlock {
+    /// Its transactions, none if its body was damaged.
+    pub fn transactions(&self) -> &[CheckedTransaction] {
+        self.block.as_ref().map_or(&[], CheckedBlock::transactions)
+    }
 }
 
 /// How the main chain changed, and where it stands now.

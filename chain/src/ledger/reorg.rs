@@ -9,8 +9,8 @@ use super::{ConnectedBlock, Ledger, Output, RevertedBlock, TipChange};
 use crate::block::CheckedBlock;
 use crate::commitment;
 use crate::execute::{BlockContext, Delta, ExecuteError, execute};
-use crate::rules::{RuleError, context, isolation};
-use crate::store::{Store, StoreError};
+use crate::rules::{RuleError, context};
+use crate::store::{ChainPoint, Store, StoreError};
 use crate::tree::NodeId;
 
 /// What one run of [`Ledger::activate`] did.
@@ -18,6 +18,8 @@ use crate::tree::NodeId;
 pub(super) struct Moves {
     pub(super) reverted: Vec<RevertedBlock>,
     pub(super) connected: Vec<ConnectedBlock>,
+    /// Transactions of reverted blocks whose bodies are gone.
+    pub(super) lost: Vec<Hash>,
 }
 
 impl<S: Store> Ledger<S> {
@@ -33,7 +35,7 @@ impl<S: Store> Ledger<S> {
                 self.disconnect(id, &mut moves)?;
             }
             for id in path.connect {
-                let block = self.read(id)?;
+                let Some(block) = self.read(id)? else { break };
                 let known = executed.take_if(|(hash, _)| *hash == block.hash());
                 if !self.connect(id, &block, known.map(|(_, delta)| delta), &mut moves)? {
                     break;
@@ -56,14 +58,24 @@ impl<S: Store> Ledger<S> {
     }
 
     fn disconnect(&mut self, id: NodeId, moves: &mut Moves) -> Result<(), StoreError> {
+        let ChainPoint { height, hash } = self.tree.point(id);
         let block = self.read(id)?;
-        let pages = commitment::revert(&*self.machine, &self.store, self.tree.point(id).height)?;
-        self.store.disconnect(&block, &pages)?;
+        let txids = match &block {
+            Some(block) => block.transactions().iter().map(|tx| tx.txid()).collect(),
+            None => self.store.txids_at(height)?,
+        };
+        let pages = commitment::revert(&*self.machine, &self.store, height)?;
+        self.store.disconnect(&hash, &txids, &pages)?;
         let parent = self.tree.parent(id).expect("genesis is never disconnected");
         self.tree.set_tip(parent);
+        if block.is_none() {
+            self.missing.remove(&hash);
+            self.tree.body_lost(id);
+            moves.lost.extend(txids);
+        }
         // A block connected and taken off again within one run was never seen outside.
-        if moves.connected.pop_if(|last| last.block.hash() == block.hash()).is_none() {
-            moves.reverted.push(RevertedBlock { block, height: self.tree.point(id).height });
+        if moves.connected.pop_if(|last| last.block.hash() == hash).is_none() {
+            moves.reverted.push(RevertedBlock { hash, height, block });
         }
         Ok(())
     }
@@ -90,7 +102,7 @@ impl<S: Store> Ledger<S> {
         self.store.connect(block, height, &delta)?;
         self.tree.set_tip(id);
         // Back on a block that was just taken off: for the outside it never left.
-        if moves.reverted.pop_if(|last| last.block.hash() == block.hash()).is_none() {
+        if moves.reverted.pop_if(|last| last.hash == block.hash()).is_none() {
             let outcomes = match delta {
                 Cow::Borrowed(delta) => delta.outcomes.clone(),
                 Cow::Owned(delta) => delta.outcomes,
@@ -127,7 +139,10 @@ impl<S: Store> Ledger<S> {
     fn check_own_pages(&self, block: &CheckedBlock, delta: &Delta) -> Result<(), StoreError> {
         let tip = self.tree.tip();
         let root = match self.tree.parent(tip) {
-            Some(_) => self.read(tip)?.coinbase().state_root,
+            Some(_) => match self.peek(tip)? {
+                Ok(block) => block.coinbase().state_root,
+                Err(_) => return Err(self.lacks(tip)),
+            },
             None => commitment::EMPTY,
         };
         debug_assert_eq!(self.tree.point(tip).hash, block.header().prev);
@@ -144,19 +159,6 @@ impl<S: Store> Ledger<S> {
             self.outbox.push_back(Output::PeerFault { from, error });
         }
         Ok(())
-    }
-
-    pub(super) fn read(&self, id: NodeId) -> Result<CheckedBlock, StoreError> {
-        let hash = self.tree.point(id).hash;
-        if let Some(block) = self.fresh.iter().find(|block| block.hash() == hash) {
-            return Ok(block.clone());
-        }
-        // The tree says that its body is stored, and it was checked before that.
-        let bytes = self.store.block_bytes(&hash)?;
-        bytes.and_then(|bytes| isolation::reread_block(bytes).ok()).ok_or_else(|| {
-            let what = format!("the body of block {hash} is not where it should be");
-            StoreError::Inconsistent { path: "index".into(), what }
-        })
     }
 
     pub(super) fn tip_change(&self, moves: Moves) -> TipChange {

@@ -219,19 +219,6 @@ impl RecordLog {
         self.sync()
     }
 
-    /// Reads and checks a record whose place is known.
-    ///
-    /// # Errors
-    /// When it is not there or its checksum fails.
-    pub(super) fn read(&self, location: Location) -> Result<Vec<u8>, StoreError> {
-        match self.read_next(location.offset)? {
-            Next::Record(found, payload) if found == location => Ok(payload),
-            Next::Record(..) => Err(self.damaged(location.offset, "another length".to_string())),
-            Next::End => Err(self.damaged(location.offset, "the file ends here".to_string())),
-            Next::Bad(what) => Err(self.damaged(location.offset, what.to_string())),
-        }
-    }
-
     /// Reads the record that starts at `offset`.
     ///
     /// # Errors

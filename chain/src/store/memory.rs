@@ -1,10 +1,10 @@
 //! The store in memory, for tests and simulations: the same promises, nothing on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use miner::Hash;
 
-use super::{Archive, ChainPoint, Inclusion, Store, StoreError, StoredBlock, Undo};
+use super::{Archive, Body, ChainPoint, Inclusion, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
 use crate::commitment::{PageChange, Pages};
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
@@ -20,6 +20,8 @@ pub struct MemoryStore {
     inclusions: BTreeMap<Hash, Inclusion>,
     arrivals: Vec<StoredBlock>,
     bodies: BTreeMap<Hash, Vec<u8>>,
+    missing: BTreeSet<Hash>,
+    pruned: u32,
     pending: Vec<Vec<u8>>,
 }
 
@@ -35,6 +37,23 @@ impl MemoryStore {
     pub fn new(genesis: &CheckedBlock, delta: &Delta) -> MemoryStore {
         let mut store = MemoryStore::default();
         store.push(genesis, 0, delta);
+        store
+    }
+
+    /// A store whose main chain has these headers, genesis first, and whose state is this: there is
+    /// nothing to undo, and no transactions are known.
+    pub fn resumed(
+        headers: &[Header],
+        state: BTreeMap<Vec<u8>, Vec<u8>>,
+        pages: &[PageChange],
+    ) -> MemoryStore {
+        let mut store = MemoryStore { state, ..MemoryStore::default() };
+        for (height, header) in (0..).zip(headers) {
+            let hash = header.hash();
+            store.heights.insert(hash, height);
+            store.chain.push(Connected { hash, header: *header, rows: Vec::new() });
+        }
+        store.write_pages(pages);
         store
     }
 
@@ -115,12 +134,26 @@ impl Archive for MemoryStore {
         Ok(self.heights.get(hash).copied())
     }
 
-    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.bodies.get(hash).cloned())
+    fn body(&self, hash: &Hash) -> Result<Body, StoreError> {
+        Ok(match (self.bodies.get(hash), self.heights.get(hash)) {
+            (Some(bytes), _) => Body::Here(bytes.clone()),
+            (None, Some(height)) if (1..=self.pruned).contains(height) => Body::Pruned,
+            (None, _) if self.missing.contains(hash) => Body::Missing,
+            (None, _) => Body::Unknown,
+        })
+    }
+
+    fn pruned(&self) -> Result<u32, StoreError> {
+        Ok(self.pruned)
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
         Ok(self.inclusions.get(txid).cloned())
+    }
+
+    fn txids_at(&self, height: u32) -> Result<Vec<Hash>, StoreError> {
+        let there = self.inclusions.iter().filter(|(_, inclusion)| inclusion.height == height);
+        Ok(there.map(|(txid, _)| *txid).collect())
     }
 
     fn undo(&self, height: u32) -> Result<Undo, StoreError> {
@@ -135,7 +168,11 @@ impl Archive for MemoryStore {
 
 impl Store for MemoryStore {
     fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError> {
-        Ok(self.arrivals.clone())
+        let mut blocks = self.arrivals.clone();
+        for block in &mut blocks {
+            block.missing = self.missing.contains(&block.hash);
+        }
+        Ok(blocks)
     }
 
     fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
@@ -151,9 +188,21 @@ impl Store for MemoryStore {
     }
 
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
-        self.bodies.insert(block.hash(), block.bytes().to_vec());
-        let stored = StoredBlock { hash: block.hash(), header: *block.header(), invalid: false };
-        self.arrivals.push(stored);
+        let (hash, header) = (block.hash(), *block.header());
+        self.bodies.insert(hash, block.bytes().to_vec());
+        if !self.missing.remove(&hash) {
+            self.arrivals.push(StoredBlock { hash, header, invalid: false, missing: false });
+        }
+        Ok(())
+    }
+
+    fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
+        self.bodies.remove(hash);
+        if self.heights.contains_key(hash) {
+            self.missing.insert(*hash);
+        } else {
+            self.arrivals.retain(|stored| stored.hash != *hash);
+        }
         Ok(())
     }
 
@@ -167,16 +216,24 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
+    fn disconnect(
+        &mut self,
+        tip: &Hash,
+        txids: &[Hash],
+        pages: &[PageChange],
+    ) -> Result<(), StoreError> {
         let last = self.chain.pop().expect("there is a tip");
-        assert_eq!(last.hash, block.hash(), "only the tip can be disconnected");
+        assert_eq!(last.hash, *tip, "only the tip can be disconnected");
         self.heights.remove(&last.hash);
         for row in last.rows {
             write_row(&mut self.state, &row.key, row.before);
         }
         self.write_pages(pages);
-        for transaction in block.transactions() {
-            self.inclusions.remove(&transaction.txid());
+        for txid in txids {
+            self.inclusions.remove(txid);
+        }
+        if self.missing.remove(tip) {
+            self.arrivals.retain(|stored| stored.hash != *tip);
         }
         Ok(())
     }

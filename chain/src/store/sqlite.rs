@@ -5,6 +5,7 @@
 //! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
 //! corrupt it, and the log brings them back at the next start.
 
+mod bodies;
 mod dump;
 mod unwritten;
 
@@ -14,7 +15,9 @@ use miner::Hash;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::log::{Location, Next};
-use super::{Archive, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo};
+use super::{
+    Archive, Body, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo,
+};
 use crate::block::CheckedBlock;
 use crate::commitment::{PageChange, Pages};
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
@@ -140,24 +143,6 @@ impl SqliteArchive {
         self.many(sql, params![range.from, range.to, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn location(&self, hash: &Hash) -> Result<Option<Location>, StoreError> {
-        self.one("SELECT offset, length FROM block WHERE hash = ?1", [&hash.0[..]], |row| {
-            Ok(Location { offset: row.get::<_, i64>(0)?.cast_unsigned(), length: row.get(1)? })
-        })
-    }
-
-    /// The bytes of a block of the main chain: what peers may be given. A body on a branch was
-    /// perhaps never executed, and who serves an invalid one is shunned.
-    ///
-    /// # Errors
-    /// When the store fails or the bytes are damaged.
-    pub fn servable_block(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.main_height(hash)? {
-            Some(_) => self.block_bytes(hash),
-            None => Ok(None),
-        }
-    }
-
     /// A header and its hash from a row with both, which SQLite has no checksum of.
     fn header_from(
         &self,
@@ -239,22 +224,16 @@ impl Archive for SqliteArchive {
         self.one("SELECT height FROM chain WHERE hash = ?1", [&hash.0[..]], |row| row.get(0))
     }
 
-    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(location) = self.location(hash)? else {
-            return Ok(None);
-        };
-        let bytes = self.log.read(location).map_err(|error| match error {
-            StoreError::Damaged { path, offset, what } => {
-                let what = format!("{what}, unless `graven reindex` finds it elsewhere");
-                StoreError::Damaged { path, offset, what }
-            }
-            other => other,
-        })?;
-        // The checksum vouches for the record, not for the index that says which one it is.
-        match bytes.first_chunk().map(|header| Header::decode(header).hash()) {
-            Some(found) if found == *hash => Ok(Some(bytes)),
-            _ => Err(self.inconsistent("a block's offset is that of another record")),
-        }
+    fn body(&self, hash: &Hash) -> Result<Body, StoreError> {
+        self.read_body(hash)
+    }
+
+    fn pruned(&self) -> Result<u32, StoreError> {
+        self.read_pruned()
+    }
+
+    fn txids_at(&self, height: u32) -> Result<Vec<Hash>, StoreError> {
+        self.read_txids_at(height)
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
@@ -391,7 +370,7 @@ impl SqliteStore {
             index
                 .prepare_cached(
                     "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (hash) DO NOTHING",
+                 ON CONFLICT (hash) DO UPDATE SET offset = excluded.offset, length = excluded.length",
                 )?
                 .execute(params![
                     &block.hash().0[..],
@@ -450,8 +429,16 @@ impl Archive for SqliteStore {
         self.archive.main_height(hash)
     }
 
-    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.archive.block_bytes(hash)
+    fn body(&self, hash: &Hash) -> Result<Body, StoreError> {
+        self.archive.body(hash)
+    }
+
+    fn pruned(&self) -> Result<u32, StoreError> {
+        self.archive.pruned()
+    }
+
+    fn txids_at(&self, height: u32) -> Result<Vec<Hash>, StoreError> {
+        self.unwritten.txids_at(height, || self.archive.txids_at(height))
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
@@ -472,16 +459,7 @@ impl Archive for SqliteStore {
 
 impl Store for SqliteStore {
     fn stored_blocks(&self) -> Result<Vec<StoredBlock>, StoreError> {
-        self.archive
-            .many("SELECT header, hash, invalid FROM block ORDER BY arrival", [], |row| {
-                Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
-            })?
-            .into_iter()
-            .map(|(row, invalid)| {
-                let (header, hash) = self.archive.header_from(row)?;
-                Ok(StoredBlock { hash, header, invalid })
-            })
-            .collect()
+        self.archive.read_stored_blocks()
     }
 
     fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
@@ -537,25 +515,34 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
-        let tip = self.archive.tip()?;
-        if tip.hash != block.hash() {
+    fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
+        self.note_lost(hash)
+    }
+
+    fn disconnect(
+        &mut self,
+        tip: &Hash,
+        txids: &[Hash],
+        pages: &[PageChange],
+    ) -> Result<(), StoreError> {
+        let point = self.archive.tip()?;
+        if point.hash != *tip {
             return Err(self.archive.inconsistent("the tip is not the block to be taken off"));
         }
-        let undo = self.archive.undo(tip.height)?;
+        let undo = self.archive.undo(point.height)?;
         for (key, before) in &undo {
             self.unwritten.set_row(key, before.as_deref());
         }
         for page in pages {
             self.unwritten.set_page(page);
         }
-        for transaction in block.transactions() {
-            self.unwritten.set_inclusion(transaction.txid(), None);
+        for txid in txids {
+            self.unwritten.set_inclusion(*txid, None);
         }
         self.write(|index| {
-            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([tip.height])
+            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([point.height])
         })?;
-        Ok(())
+        self.forget_if_missing(tip)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

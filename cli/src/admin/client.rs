@@ -1,7 +1,7 @@
 //! One client of the admin port: its unread bytes, its rights and what it watches.
 
 use chain::Hash;
-use chain::ledger::{ConnectedBlock, RevertedBlock, TipChange};
+use chain::ledger::{ConnectedBlock, TipChange};
 use chain::mempool::DropReason;
 use chain::params::Network;
 use chain::tx::Transaction;
@@ -226,12 +226,12 @@ impl Client {
     /// The chain moved.
     pub(super) fn tip_events(&mut self, change: &TipChange) -> Vec<Value> {
         let mut events = Vec::new();
-        for RevertedBlock { block, height } in &change.reverted {
-            for transaction in block.transactions() {
+        for reverted in &change.reverted {
+            for transaction in reverted.transactions() {
                 let keys = self.watched_keys(transaction);
                 for key in &keys {
                     let mut event = event("reorganised", key, &transaction.txid());
-                    event["height"] = (*height).into();
+                    event["height"] = reverted.height.into();
                     events.push(event);
                 }
                 self.follow(transaction.txid(), keys, None);

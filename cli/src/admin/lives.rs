@@ -114,7 +114,7 @@ impl Lives {
     pub(super) fn tip_changed(&mut self, change: &TipChange) -> Vec<u32> {
         self.tip = change.tip.height;
         for reverted in &change.reverted {
-            for transaction in reverted.block.transactions() {
+            for transaction in reverted.transactions() {
                 if let Some(life) = self.transactions.get_mut(&transaction.txid()) {
                     life.state = State::Pending;
                 }

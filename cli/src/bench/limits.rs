@@ -109,7 +109,7 @@ pub(super) fn limits(
         let (mut blocks, mut bytes) = (Vec::new(), 0);
         while next <= height && blocks.len() < BLOCKS_A_COMMIT && bytes < BYTES_A_COMMIT {
             let hash = archive.main_hash(next)?.expect("the chain has so many blocks");
-            let block = archive.block_bytes(&hash)?.expect("blocks of the chain are stored");
+            let block = archive.body(&hash)?.here().expect("blocks of the chain are stored");
             bytes += block.len();
             blocks.push(block);
             next += 1;

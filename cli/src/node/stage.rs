@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chain::Hash;
 use chain::ledger::{Input, Ledger, Mined, Output, PeerId, Time, TipChange, WANTED_WINDOW};
 use chain::params::Network;
-use chain::store::{Archive, SqliteArchive, SqliteStore};
+use chain::store::{Archive, Body, SqliteArchive, SqliteStore};
 use chain::template::Template;
-use crossbeam::channel::{Receiver, select};
+use crossbeam::channel::{Receiver, Sender, select};
 use miner::{Search, Solution};
 use net::wire::message::MAX_HEADERS;
 use net::{Served, Work};
@@ -19,7 +19,7 @@ use super::joints::Outward;
 use super::{LEDGER_NAP, NodeError, time_from};
 use crate::admin::{Event, ReadJob};
 use crate::pace::Pace;
-use crate::reads;
+use crate::reads::{self, Answered};
 
 /// Inputs that come so soon after one another share a commit, in milliseconds: what a sync of the
 /// log may take. Nobody is told anything before it.
@@ -228,6 +228,8 @@ pub(super) struct ReaderStage {
     pub(super) archive: SqliteArchive,
     pub(super) network: Network,
     pub(super) reads: Receiver<ReadTask>,
+    /// To tell the ledger of what cannot be read.
+    pub(super) inputs: Sender<Input>,
 }
 
 impl ReaderStage {
@@ -235,7 +237,11 @@ impl ReaderStage {
         for task in &self.reads {
             match task {
                 ReadTask::Client(ReadJob { request, read }) => {
-                    let (tip, answer) = reads::answer(&self.archive, &self.network, &read);
+                    let Answered { tip, answer, unreadable } =
+                        reads::answer(&self.archive, &self.network, &read);
+                    if let Some(hash) = unreadable {
+                        self.unreadable(hash);
+                    }
                     out.admin(Event::Read { request, tip, answer });
                 }
                 ReadTask::Headers { to, locator } => {
@@ -246,12 +252,20 @@ impl ReaderStage {
                     out.protocol(net::Input::Served { peer: to, served });
                 }
                 ReadTask::Block { to, hash } => {
-                    let bytes = self.archive.servable_block(&hash)?;
-                    let served = Served::Block { hash, bytes };
+                    let body = self.archive.servable_body(&hash)?;
+                    if let Body::Damaged(_) = body {
+                        self.unreadable(hash);
+                    }
+                    let served = Served::Block { hash, bytes: body.here() };
                     out.protocol(net::Input::Served { peer: to, served });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Tells the ledger. If it has too much to do, the next reader of the block tells it again.
+    fn unreadable(&self, hash: Hash) {
+        self.inputs.try_send(Input::Unreadable { hash }).ok();
     }
 }

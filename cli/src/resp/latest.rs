@@ -89,8 +89,13 @@ impl Latest {
         if self.young.is_empty() && self.old.is_empty() {
             return;
         }
+        if change.reverted.iter().any(|reverted| reverted.block.is_none()) {
+            // What it wrote is not known: it could be any of these.
+            (self.young, self.old) = Default::default();
+            self.young_bytes = 0;
+        }
         for reverted in &change.reverted {
-            for transaction in reverted.block.transactions() {
+            for transaction in reverted.transactions() {
                 for key in transaction.operations.iter().filter_map(|bytes| key_of(bytes)) {
                     self.forget(key);
                 }

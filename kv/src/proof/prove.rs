@@ -1,10 +1,11 @@
 //! How a node makes a proof: of the state after its newest block, for that is the state it has.
 
+use chain::Hash;
 use chain::block::{Block, Coinbase};
 use chain::commitment::Witness;
 use chain::params::Network;
 use chain::rules::merkle;
-use chain::store::{Archive, StoreError};
+use chain::store::{Archive, Body, StoreError};
 
 use super::{Before, Claim, CoinbaseParts, MAX_PROOF_BYTES, MAX_PROVEN_VERSIONS, Proof, Written};
 use crate::query::{Entry, Query};
@@ -37,6 +38,15 @@ pub enum NoProof {
         /// Versions of the key.
         versions: u64,
     },
+    /// The newest block's body is damaged, and the way to its state root leads through it.
+    #[error(
+        "the body of the newest block {block} is damaged here and is fetched from peers again: ask \
+         later"
+    )]
+    NoBody {
+        /// Which block.
+        block: Hash,
+    },
 }
 
 /// Shows what the newest block's state says of a key. All reads must be of one moment.
@@ -59,9 +69,12 @@ pub fn prove(
     };
     let Witness { steps, other } = archive.witness(&row)?;
     let tip = archive.tip()?;
-    let block = match archive.block_bytes(&tip.hash)? {
-        Some(bytes) => Block::decode(&bytes).expect("the log's checksums vouch for blocks"),
-        None => network.genesis(),
+    let block = match archive.body(&tip.hash)? {
+        Body::Here(bytes) => Block::decode(&bytes).expect("the log's checksums vouch for blocks"),
+        Body::Unknown => network.genesis(),
+        Body::Damaged(_) | Body::Missing | Body::Pruned => {
+            return Ok(Err(NoProof::NoBody { block: tip.hash }));
+        }
     };
     let branch = merkle::coinbase_branch(&block.txids()[1..]);
     let Coinbase { height, extranonce, tag, value, payee, state_root: _ } = block.coinbase;

@@ -60,10 +60,11 @@ impl Simulation {
         }
         let mut at = site.tip;
         for reverted in &change.reverted {
-            if reverted.block.hash() != at {
+            let block = reverted.block.as_ref().filter(|block| block.hash() == at);
+            let Some(block) = block else {
                 return self.fail(format!("node {node} takes off a block that is not its tip"));
-            }
-            at = reverted.block.header().prev;
+            };
+            at = block.header().prev;
         }
         for connected in &change.connected {
             if connected.block.header().prev != at {

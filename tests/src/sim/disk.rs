@@ -15,7 +15,7 @@ use chain::execute::{Delta, Range, Row, View};
 use chain::header::Header;
 use chain::params::Network;
 use chain::store::{
-    Archive, ChainPoint, Inclusion, MemoryStore, Store, StoreError, StoredBlock, Undo,
+    Archive, Body, ChainPoint, Inclusion, MemoryStore, Store, StoreError, StoredBlock, Undo,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -43,7 +43,8 @@ pub(super) enum Crash {
 enum Change {
     Indexed(CheckedBlock),
     Connected(CheckedBlock, u32, Delta),
-    Disconnected(CheckedBlock, Vec<PageChange>),
+    Disconnected(Hash, Vec<Hash>, Vec<PageChange>),
+    Lost(Hash),
     Invalid(Hash),
 }
 
@@ -100,10 +101,10 @@ impl Disk {
         &self.index
     }
 
-    /// A block that peers may be given, as the real store's `servable_block`.
+    /// A block that peers may be given, as the real store's `servable_body`.
     pub(super) fn servable_block(&self, hash: &Hash) -> Option<Vec<u8>> {
         let main = self.index.main_height(hash).expect("memory does not fail");
-        main.and_then(|_| self.index.block_bytes(hash).expect("memory does not fail"))
+        main.and_then(|_| self.index.body(hash).expect("memory does not fail").here())
     }
 
     /// What is found after the process or the machine has ended.
@@ -157,7 +158,8 @@ fn apply(index: &mut MemoryStore, change: &Change) {
     let done = match change {
         Change::Indexed(block) => index.append(block),
         Change::Connected(block, height, delta) => index.connect(block, *height, delta),
-        Change::Disconnected(block, pages) => index.disconnect(block, pages),
+        Change::Disconnected(tip, txids, pages) => index.disconnect(tip, txids, pages),
+        Change::Lost(hash) => index.lose_body(hash),
         Change::Invalid(hash) => index.mark_invalid(hash),
     };
     done.expect("memory does not fail");
@@ -196,8 +198,16 @@ impl Archive for Disk {
         self.index.main_height(hash)
     }
 
-    fn block_bytes(&self, hash: &Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.index.block_bytes(hash)
+    fn body(&self, hash: &Hash) -> Result<Body, StoreError> {
+        self.index.body(hash)
+    }
+
+    fn pruned(&self) -> Result<u32, StoreError> {
+        self.index.pruned()
+    }
+
+    fn txids_at(&self, height: u32) -> Result<Vec<Hash>, StoreError> {
+        self.index.txids_at(height)
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
@@ -247,11 +257,21 @@ impl Store for Disk {
         Ok(())
     }
 
-    fn disconnect(&mut self, block: &CheckedBlock, pages: &[PageChange]) -> Result<(), StoreError> {
+    fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
+        self.change(Change::Lost(*hash));
+        Ok(())
+    }
+
+    fn disconnect(
+        &mut self,
+        tip: &Hash,
+        txids: &[Hash],
+        pages: &[PageChange],
+    ) -> Result<(), StoreError> {
         if self.plant == Some(Plant::ForgetUndo) {
             self.index.forget_undo();
         }
-        self.change(Change::Disconnected(block.clone(), pages.to_vec()));
+        self.change(Change::Disconnected(*tip, txids.to_vec(), pages.to_vec()));
         Ok(())
     }
 

@@ -76,7 +76,8 @@ fn a_block_log_damaged_in_its_middle_is_refused_and_left_as_it_is() {
     let path = setup.data.join(LOG);
     let (offset, damaged) = damage_log(&path);
     let place = format!("{}: damaged at offset {offset}", path.display());
-    assert_fails(&mut upkeep(&setup, "verify-chain"), 1, &[&place, "checksum"]);
+    let named = format!("damaged at offset {offset} of blocks.log");
+    assert_fails(&mut upkeep(&setup, "verify-chain"), 1, &[&named, "checksum"]);
     remove_index(&setup);
     assert_fails(&mut setup.command(), 1, &[&place, "whole record"]);
     assert_fails(&mut upkeep(&setup, "reindex"), 1, &[&place, "whole record"]);

@@ -29,7 +29,7 @@ impl World {
         }
         let reverted = change.iter().flat_map(|change| &change.reverted);
         let reverted: BTreeMap<Hash, &CheckedTransaction> = reverted
-            .flat_map(|reverted| reverted.block.transactions())
+            .flat_map(|reverted| reverted.transactions())
             .map(|transaction| (transaction.txid(), transaction))
             .collect();
         let mut gone = BTreeSet::new();
@@ -102,6 +102,7 @@ impl World {
                 assert_eq!(rival.txid(), by);
                 assert_eq!((rival.signer, rival.sequence), (dropped.signer, dropped.sequence));
             }
+            DropReason::Lost => panic!("no body is damaged here"),
             DropReason::Evicted => {
                 let most = self.network.limits.transaction_bytes as usize;
                 assert!(waiting + most > self.limits.bytes, "there was room");

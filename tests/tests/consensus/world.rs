@@ -203,7 +203,7 @@ impl World {
 
     fn follow(&mut self, change: &TipChange) {
         for reverted in &change.reverted {
-            assert_eq!(self.follower.pop(), Some(reverted.block.hash()), "the tip goes first");
+            assert_eq!(self.follower.pop(), Some(reverted.hash), "the tip goes first");
             assert_eq!(self.follower.len(), reverted.height as usize);
         }
         for connected in &change.connected {

@@ -10,7 +10,7 @@ use chain::audit::audit;
 use chain::block::CheckedBlock;
 use chain::execute::{Order, Range, Row, StateMachine, View};
 use chain::ledger::{Input, Ledger, PeerId};
-use chain::store::{Archive, SqliteArchive, SqliteStore};
+use chain::store::{Archive, Body, SqliteArchive, SqliteStore};
 use chain::tx::CheckedTransaction;
 use kv::KeyValue;
 use tempfile::TempDir;
@@ -118,7 +118,7 @@ impl Truth {
             {
                 return Err(format!("WRONG main chain at height {height}"));
             }
-            if store.block_bytes(&hash).map_err(text)?.as_deref() != Some(block.bytes()) {
+            if !body_is_right(store, &hash, block.bytes())? {
                 return Err(format!("WRONG bytes of block {hash}"));
             }
             let model = self.replay.at(tip)?;
@@ -139,9 +139,8 @@ impl Truth {
     /// Reads blocks, on the main chain or not.
     pub(crate) fn read_bodies(&self, store: &dyn Archive, bodies: &[Hash]) -> Result<(), String> {
         for hash in bodies {
-            let found = store.block_bytes(hash).map_err(|error| error.to_string())?;
             let (_, block) = &self.script.blocks[hash];
-            if found.as_deref() != Some(block.bytes()) {
+            if !body_is_right(store, hash, block.bytes())? {
                 return Err(format!("WRONG: block {hash} is lost"));
             }
         }
@@ -208,6 +207,18 @@ impl Truth {
             self.states.insert(tip, State { rows, pages });
         }
         Ok(self.states[&tip].clone())
+    }
+}
+
+/// Compares a stored body. That it is damaged is an error, as it is named.
+pub(crate) fn body_is_right(
+    store: &dyn Archive,
+    hash: &Hash,
+    bytes: &[u8],
+) -> Result<bool, String> {
+    match store.body(hash).map_err(|error| error.to_string())? {
+        Body::Damaged(damage) => Err(format!("block {hash} is {damage}")),
+        body => Ok(body.here().as_deref() == Some(bytes)),
     }
 }
 

@@ -258,8 +258,8 @@ impl<'a> Node<'a> {
             Work::ServeBlock { to, hash } => {
                 let store = self.ledger.store();
                 let is_main = store.main_height(&hash).expect("memory does not fail").is_some();
-                let bytes = store.block_bytes(&hash).expect("memory does not fail");
-                let bytes = bytes.filter(|_| is_main);
+                let body = store.body(&hash).expect("memory does not fail");
+                let bytes = body.here().filter(|_| is_main);
                 let served = Served::Block { hash, bytes };
                 self.input(Input::Served { peer: to, served });
             }

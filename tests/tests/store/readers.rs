@@ -2,7 +2,7 @@
 
 use chain::execute::{Order, Range, View};
 use chain::ledger::{Input, PeerId};
-use chain::store::{Archive, SqliteArchive};
+use chain::store::{Archive, Body, SqliteArchive};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tests::chains::{Given, Grower, account, clock, free_network, memory_ledger, options, story};
@@ -21,9 +21,9 @@ fn only_blocks_of_the_main_chain_are_for_peers() {
     let given = [Given::Block(first.clone()), Given::Block(rival.clone())];
     let folder = lived(&network, &given);
     let archive = SqliteArchive::open(folder.path(), &network).unwrap();
-    assert_eq!(archive.servable_block(&first.hash()).unwrap().as_deref(), Some(first.bytes()));
-    assert!(archive.block_bytes(&rival.hash()).unwrap().is_some());
-    assert_eq!(archive.servable_block(&rival.hash()).unwrap(), None);
+    assert_eq!(archive.servable_body(&first.hash()).unwrap(), Body::Here(first.bytes().to_vec()));
+    assert!(archive.body(&rival.hash()).unwrap().here().is_some());
+    assert_eq!(archive.servable_body(&rival.hash()).unwrap(), Body::Unknown);
 }
 
 /// What is taken together is seen together, and a ledger that dies before leaves none of it.

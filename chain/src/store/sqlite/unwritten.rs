@@ -77,6 +77,21 @@ impl Unwritten {
         self.inclusions.get(txid).map(Option::as_ref)
     }
 
+    /// Transactions of the main chain's block at a height, given those in SQLite.
+    pub(super) fn txids_at<E>(
+        &self,
+        height: u32,
+        written: impl FnOnce() -> Result<Vec<Hash>, E>,
+    ) -> Result<Vec<Hash>, E> {
+        let mut txids = written()?;
+        txids.retain(|txid| !self.inclusions.contains_key(txid));
+        let there = |(txid, inclusion): (&Hash, &Option<Inclusion>)| {
+            inclusion.as_ref().is_some_and(|inclusion| inclusion.height == height).then_some(*txid)
+        };
+        txids.extend(self.inclusions.iter().filter_map(there));
+        Ok(txids)
+    }
+
     /// Rows of a range with the changes made to them. `written` reads at most so many of those in
     /// SQLite.
     pub(super) fn range<E>(

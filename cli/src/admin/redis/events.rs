@@ -69,7 +69,7 @@ impl Admin {
             return;
         }
         for reverted in &change.reverted {
-            for transaction in reverted.block.transactions() {
+            for transaction in reverted.transactions() {
                 self.set_state(&transaction.txid(), WriteState::Pending);
             }
         }
@@ -295,7 +295,7 @@ fn tell(session: &mut Session, channel: &[u8], message: &[u8]) {
 fn events_of(change: &TipChange) -> Vec<KeyEvent> {
     let mut events = Vec::new();
     for reverted in &change.reverted {
-        let transactions = reverted.block.transactions();
+        let transactions = reverted.transactions();
         let operations = transactions.iter().flat_map(|transaction| &transaction.operations);
         let keys = operations.filter_map(|bytes| key_of(bytes));
         events.extend(keys.map(|key| KeyEvent { name: "reorganised", key: key.to_vec() }));
