@@ -79,7 +79,7 @@ fn a_write_superseded_by_a_reorganisation_is_told_after_it() {
 fn a_transaction_that_a_later_one_of_its_submission_pushes_out_ends_as_dropped() {
     let network = free_network();
     let mut grower = Grower::new(&network);
-    let signed = |signer, fee| {
+    let mut signed = |signer, fee| {
         let key = signing_key(signer);
         grower.sign(&key, Unsigned { fee, ..unsigned(&key, 0, &[write()]) })
     };
