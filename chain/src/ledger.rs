@@ -12,6 +12,7 @@ mod mining;
 mod open;
 mod pool;
 mod port;
+mod prune;
 mod reorg;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +27,7 @@ use crate::mempool::{Mempool, PoolLimits};
 use crate::params::Network;
 use crate::rules::isolation::CheckedHeader;
 use crate::rules::{RuleError, context};
-use crate::store::{Store, StoreError};
+use crate::store::{Storage, Store, StoreError};
 use crate::tree::{HeaderTree, NodeId};
 use crate::tx::PublicKey;
 
@@ -35,6 +36,7 @@ use headers::Presyncs;
 use mining::Mining;
 pub use open::{OpenError, Progress};
 pub use port::*;
+pub use prune::Pruning;
 
 /// Bodies wanted at a time, in blocks above the main chain.
 pub const WANTED_WINDOW: usize = 1024;
@@ -60,6 +62,8 @@ pub struct LedgerOptions {
     pub extranonce_start: u64,
     /// Bounds of the pool.
     pub pool: PoolLimits,
+    /// When old bodies are removed; `None` = never.
+    pub pruning: Option<Pruning>,
     /// Unpredictable: which headers of low-work chains are remembered follows from it.
     pub secret: [u8; 32],
 }
@@ -84,6 +88,11 @@ pub struct Ledger<S> {
     loose: BTreeMap<Hash, bool>,
     /// Blocks of the main chain without a body, and their heights.
     missing: BTreeMap<Hash, u32>,
+    pruning: Option<Pruning>,
+    /// Height up to which bodies and undo were removed.
+    pruned: u32,
+    /// What is stored, as last said.
+    said_storage: Option<Storage>,
     outbox: VecDeque<Output>,
     /// Whether the list of missing bodies may be another than the one last said.
     wanted_changed: bool,
@@ -148,6 +157,8 @@ impl<S: Store> Ledger<S> {
 
     fn commit_taken(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
+        self.prune_if_due()?;
+        self.say_storage()?;
         // Once a commit: the list is long.
         let wanted = self.changed_wanted();
         self.outbox.extend(wanted);

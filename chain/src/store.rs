@@ -2,8 +2,8 @@
 //!
 //! [`Store`] is what the ledger writes, [`Archive`] what anybody may read. Block bodies go to an
 //! append-only log that is synced before the one transaction that makes a block part of the
-//! chain; everything else can be rebuilt from that log. A body can be gone again ([`Body`]): damaged,
-//! or pruned.
+//! chain; everything else can be rebuilt from that log. A body can be gone again ([`Body`]):
+//! damaged, or pruned.
 
 mod body;
 #[cfg(not(target_family = "wasm"))]
@@ -84,6 +84,19 @@ pub enum StoreError {
     NoStateRoots {
         /// The file.
         path: PathBuf,
+    },
+    /// The best chain leaves ours below what can be undone.
+    #[error(
+        "the chain with most work leaves ours below height {to}, and bodies and undo up to height \
+         {pruned} were pruned: this node cannot go there. Find out which chain is right. If it is \
+         the other one, move blocks.log and index.sqlite* out of the data folder and start again, \
+         to fetch it from peers; leave wallet.key where it is"
+    )]
+    Pruned {
+        /// Height up to which there is nothing to undo.
+        pruned: u32,
+        /// The lowest block of ours that would have to be taken off.
+        to: u32,
     },
     /// Nothing more is written after a failure: what reached the disk is unknown.
     #[error("the store has failed before; start again, which finds out what is on disk")]
@@ -266,12 +279,39 @@ pub trait Store: Archive + Send {
         delta: &Delta,
     ) -> Result<(), StoreError>;
 
-    /// Takes note that a stored body is not what it was. Of a block of the main chain all else stays,
-    /// and its body is missing from now on; any other block is forgotten.
+    /// Takes note that a stored body is not what it was. Of a block of the main chain all else
+    /// stays, and its body is missing from now on; any other block is forgotten.
     ///
     /// # Errors
     /// When the store fails.
     fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError>;
+
+    /// What bodies take, and which are gone.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn storage(&self) -> Result<Storage, StoreError>;
+
+    /// Bytes of all bodies that are here. The first call may take long.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn body_bytes(&mut self) -> Result<u64, StoreError>;
+
+    /// Lengths of the bodies of the main chain from a height on, ascending, at most `limit`; 0 =
+    /// the body is not here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError>;
+
+    /// Commits, and removes the bodies and the undo of the main chain's blocks up to a height, and
+    /// the blocks of `side`, which are off it. A crash may leave space that nobody uses, nothing
+    /// else.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn prune(&mut self, to: u32, side: &[Hash]) -> Result<(), StoreError>;
 
     /// Takes the tip off the chain and restores the state before it. `txids` are those of its
     /// transactions, `pages` is what [`revert`](crate::commitment::revert) says. If its body is

@@ -5,6 +5,7 @@
 //! complete, valid nodes can become the tip.
 
 mod admit;
+mod bodies;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -185,25 +186,6 @@ impl HeaderTree {
                 self.candidates.extend(node.rank().map(|rank| (rank, id)));
             }
         }
-    }
-
-    /// Notes that a node's body is not stored any more: the node and its descendants are no longer
-    /// complete.
-    ///
-    /// # Panics
-    /// When the tip is among them.
-    pub fn body_lost(&mut self, id: NodeId) {
-        let mut waiting = vec![id];
-        while let Some(lost) = waiting.pop() {
-            assert!(lost != self.tip, "the main chain keeps its place without a body");
-            let node = &mut self.nodes[lost.0];
-            if let Some(rank) = node.rank() {
-                self.candidates.remove(&(rank, lost));
-            }
-            node.completed = None;
-            waiting.extend(&node.children);
-        }
-        self.nodes[id.0].body = None;
     }
 
     /// Whether a node's body and those of all its ancestors are stored.

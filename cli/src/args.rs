@@ -3,6 +3,7 @@
 mod light;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -109,7 +110,7 @@ pub enum Command {
     /// Check every rule from genesis on, with the node stopped
     VerifyChain,
     /// Rebuild the index from the block log, with the node stopped
-    Reindex,
+    Reindex(ReindexArgs),
     /// Print every row of the index, to compare two nodes, with the node stopped
     DumpIndex,
     /// Print the network's parameters as a network file
@@ -169,6 +170,10 @@ pub struct NodeArgs {
         default_missing_value = "127.0.0.1:7402"
     )]
     pub stratum: Option<SocketAddr>,
+    /// Keep at most about so many MiB of block bodies: the oldest go, but never those of the newest
+    /// 288 blocks; reads, history and proofs stay [default: keep all]
+    #[arg(long, env = "GRAVEN_PRUNE", value_name = "MIB")]
+    pub prune: Option<NonZeroU32>,
     /// Keep no headers of chains with less work than this, in hashes as `graven status` shows it
     /// [default: the network's]
     #[arg(long, env = "GRAVEN_MINIMUM_WORK", value_name = "HASHES")]
@@ -192,6 +197,17 @@ pub struct NodeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub passphrase: PassphraseArgs,
+}
+
+/// Rebuilds the index from the block log
+///
+/// Every rule is checked again. The node must be stopped.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ReindexArgs {
+    /// Leave out what of the log is damaged or pruned: a node with peers then fetches what is
+    /// missing from them. Until it has, the chain here is shorter
+    #[arg(long)]
+    pub skip_damaged: bool,
 }
 
 /// Where the wallet's passphrase comes from

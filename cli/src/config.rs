@@ -3,6 +3,7 @@
 mod known;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
@@ -83,6 +84,7 @@ pub struct File {
     pin: bool,
     payee: Option<String>,
     stratum: Option<SocketAddr>,
+    prune: Option<NonZeroU32>,
     minimum_work: Option<String>,
     #[serde(default)]
     checkpoints: Vec<String>,
@@ -117,6 +119,8 @@ pub struct NodeConfig {
     pub payee: Option<PublicKey>,
     /// Where miners connect to; `None` = nowhere.
     pub stratum: Option<SocketAddr>,
+    /// Most MiB of block bodies to keep; `None` = all of them.
+    pub prune_mib: Option<NonZeroU32>,
     /// The wallet's passphrase, if it is known.
     pub passphrase: Option<SecretString>,
 }
@@ -162,6 +166,7 @@ impl NodeConfig {
             peers: [resolve("--peer", &peers)?, resolve("--connect", &connect)?].concat(),
             seeds: seeds.as_deref().map(read_seeds).transpose()?.unwrap_or_default(),
             stratum: args.stratum.or(file.stratum),
+            prune_mib: args.prune.or(file.prune),
             kernel: kernel.as_deref().map(self::kernel).transpose()?,
             pin: args::pin(args.pin || file.pin),
             payee: payee

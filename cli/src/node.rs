@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::execute::{Delta, StateMachine};
-use chain::ledger::{Ledger, LedgerOptions, OpenError, Progress, Time, TipChange};
+use chain::ledger::{Ledger, LedgerOptions, OpenError, Progress, Pruning, Time, TipChange};
 use chain::mempool::PoolLimits;
 use chain::params::Network;
 use chain::rules::isolation::checked_genesis;
@@ -44,6 +44,7 @@ use crate::config::NodeConfig;
 use crate::descriptors;
 use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
+use crate::upkeep::Damaged;
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
 pub(crate) use crew::signals;
@@ -71,6 +72,9 @@ const BLOCK_QUEUE: usize = 16;
 
 /// Templates for the Stratum port. When full, the ledger waits.
 const TEMPLATE_QUEUE: usize = 64;
+
+/// Bytes in a MiB.
+const MIB: u64 = 1024 * 1024;
 
 /// Threads that answer reads: one more than a slow read can occupy.
 const READERS: usize = 2;
@@ -139,9 +143,10 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         payee: payee.filter(|_| config.threads > 0 || config.stratum.is_some()),
         extranonce_start: u64::from(folder::random_u32()?) << 32,
         pool: PoolLimits::default(),
+        pruning: config.prune_mib.map(|mib| Pruning::above(u64::from(mib.get()) * MIB)),
         secret: *folder::random()?,
     };
-    let ledger = open_ledger(folder.path(), options)?;
+    let ledger = open_ledger(folder.path(), options, Damaged::Refuse)?;
     let start = ledger.standing();
     let archives = (0..READERS)
         .map(|_| SqliteArchive::open(folder.path(), &network))
@@ -250,9 +255,13 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
 pub fn open_ledger(
     folder: &Path,
     options: LedgerOptions,
+    damaged: Damaged,
 ) -> Result<Ledger<SqliteStore>, NodeError> {
     let genesis = checked_genesis(&options.network);
-    let store = SqliteStore::open(folder, &options.network, &genesis, &Delta::default())?;
+    let mut store = SqliteStore::open(folder, &options.network, &genesis, &Delta::default())?;
+    if damaged == Damaged::LeaveOut {
+        store.leave_out_damaged();
+    }
     let bar = crate::terminal::progress_bar("indexing");
     let mut progress = |progress: Progress| {
         // Ten thousandths of the log are fine enough for a bar.

@@ -24,7 +24,7 @@ use crate::light::verify::Doubt;
 use crate::mine::{self, MineConfig, MineError};
 use crate::node::{self, NodeError};
 use crate::reply::{Code, get_bytes};
-use crate::upkeep::{self, UpkeepError};
+use crate::upkeep::{self, Damaged, UpkeepError};
 use crate::wallet::WalletError;
 
 /// Entries that one request of a page asks for.
@@ -146,9 +146,10 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::Shutdown => show(request(Line::new("SHUTDOWN")), show::fields),
         Command::Wallet(command) => wallet::execute(&global, command),
         Command::VerifyChain => verify_chain(&global),
-        Command::Reindex => {
+        Command::Reindex(args) => {
             let network = config::network(global.network.as_deref())?;
-            let height = upkeep::reindex(&config::data_folder(&global)?, &network)?;
+            let damaged = if args.skip_damaged { Damaged::LeaveOut } else { Damaged::Refuse };
+            let height = upkeep::reindex(&config::data_folder(&global)?, &network, damaged)?;
             show(Ok(json!({ "height": height })), show::fields)
         }
         Command::DumpIndex => {
@@ -250,6 +251,7 @@ fn verify_chain(global: &Global) -> Result<(), TerminalError> {
     let report = upkeep::verify_chain(&config::data_folder(global)?, &network)?;
     let value = json!({
         "verified": true,
+        "from": report.from,
         "height": report.height,
         "tip": report.tip.to_string(),
         "transactions": report.transactions,

@@ -30,25 +30,46 @@ pub enum UpkeepError {
     /// The ledger.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// The log alone does not give the state.
+    #[error(
+        "block bodies up to height {0} were pruned, so blocks.log alone does not give the state: \
+         the index must not go. If it is lost all the same, `graven reindex --skip-damaged` \
+         indexes what is there, and a node with peers then fetches the chain again"
+    )]
+    Pruned(u32),
     /// The chain does not verify.
     #[error(transparent)]
     Audit(#[from] AuditError),
 }
 
-/// Checks every rule from genesis on.
+/// What a reindex does where the log holds no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damaged {
+    /// It refuses.
+    Refuse,
+    /// It goes on at the next block.
+    LeaveOut,
+}
+
+/// Checks every rule from genesis on, or from the last pruned body on. A damaged body is noted, so
+/// that a node fetches it when it runs.
 ///
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify_chain(data: &Path, network: &Network) -> Result<AuditReport, UpkeepError> {
     let _lock = lock(data)?;
     // Blocks that a crash left out of the index are part of the chain too.
-    drop(node::open_ledger(data, reader_options(network))?);
+    let mut ledger = node::open_ledger(data, reader_options(network), Damaged::Refuse)?;
     let archive = SqliteArchive::open(data, network)?;
     let bar = progress_bar("verifying");
     bar.set_length(archive.tip()?.height.into());
     let machine: Arc<dyn StateMachine> = Arc::new(KeyValue);
     let report = audit(&archive, network, &machine, &mut |height| bar.set_position(height.into()));
     bar.finish_and_clear();
+    if let Err(AuditError::Body { hash, damage: Some(damage), .. }) = &report {
+        ledger.lose(hash, damage)?;
+        ledger.flush()?;
+    }
     Ok(report?)
 }
 
@@ -56,10 +77,16 @@ pub fn verify_chain(data: &Path, network: &Network) -> Result<AuditReport, Upkee
 ///
 /// # Errors
 /// When the log cannot be used.
-pub fn reindex(data: &Path, network: &Network) -> Result<u32, UpkeepError> {
+pub fn reindex(data: &Path, network: &Network, damaged: Damaged) -> Result<u32, UpkeepError> {
     let _lock = lock(data)?;
+    if damaged == Damaged::Refuse
+        && let Ok(archive) = SqliteArchive::open(data, network)
+        && let pruned @ 1.. = archive.pruned()?
+    {
+        return Err(UpkeepError::Pruned(pruned));
+    }
     SqliteStore::remove_index(data)?;
-    let mut ledger = node::open_ledger(data, reader_options(network))?;
+    let mut ledger = node::open_ledger(data, reader_options(network), damaged)?;
     ledger.flush()?;
     Ok(ledger.store().tip()?.height)
 }
@@ -74,7 +101,7 @@ pub fn dump_index(
     out: &mut dyn std::io::Write,
 ) -> Result<(), UpkeepError> {
     let _lock = lock(data)?;
-    drop(node::open_ledger(data, reader_options(network))?);
+    drop(node::open_ledger(data, reader_options(network), Damaged::Refuse)?);
     Ok(SqliteArchive::open(data, network)?.dump(out)?)
 }
 
@@ -95,6 +122,7 @@ fn reader_options(network: &Network) -> LedgerOptions {
         payee: None,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        pruning: None,
         secret: [0; 32], // there are no peers
     }
 }

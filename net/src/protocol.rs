@@ -82,6 +82,8 @@ pub struct Protocol {
     serving: Serving,
     /// When the book may be saved next, if it has changed.
     save_book: Dirty,
+    /// Height up to which we have removed bodies.
+    pruned: u32,
     /// When the list of peers may be given next, if it has changed.
     list_peers: Dirty,
 }
@@ -129,6 +131,7 @@ impl Protocol {
             relay: Relay::new(),
             serving: Serving::default(),
             save_book: Dirty::default(),
+            pruned: 0,
             list_peers: Dirty::default(),
             config,
         }
@@ -258,6 +261,7 @@ impl Protocol {
             Message::GetBlockTransactions { hash, indexes } => {
                 self.asked(id, Ask::Transactions { hash, indexes })?;
             }
+            Message::BodiesFrom { height } => self.sync.bodies_from(id, height, now, &mut self.out),
             Message::BlockTransactions { hash, list } => {
                 self.with_blocks(|blocks, around| blocks.delivered(id, &hash, list, around))?;
             }
@@ -284,6 +288,7 @@ impl Protocol {
         self.serving.ready(id);
         self.blocks.ready(id);
         self.sync.ready(id, hello.height, self.now, &mut self.out);
+        self.say_bodies(id);
         self.relay.ready(id, direction, self.now);
         if self.config.exclusive {
             return;

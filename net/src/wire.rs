@@ -20,3 +20,7 @@ pub use session::{Session, SessionEvent, WireError};
 /// The version this program speaks. Nodes of different versions cannot shake hands, because the
 /// version is part of the handshake's prologue. Version 2 brought blocks in compact form.
 pub const PROTOCOL_VERSION: u16 = 2;
+
+/// The newest version this program speaks, as its hello says. Version 3 brought
+/// [`Message::BodiesFrom`], which is for those alone who speak it, so its prologue is version 2's.
+pub const NEWEST_VERSION: u16 = 3;

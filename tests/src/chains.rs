@@ -200,6 +200,7 @@ pub fn options(network: &Network) -> LedgerOptions {
         payee: None,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        pruning: None,
         secret: [9; 32],
     }
 }

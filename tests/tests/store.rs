@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod store {
+    mod bodies;
     mod damage;
+    mod pruning;
     mod readers;
     mod roots;
 }

@@ -75,6 +75,7 @@ impl<S: Store> Ledger<S> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ledger<S>, OpenError> {
         let genesis = options.network.genesis();
+        let pruned = store.pruned()?;
         let mut ledger = Ledger {
             genesis: genesis.header.hash(),
             tree: HeaderTree::new(&genesis.header),
@@ -91,6 +92,9 @@ impl<S: Store> Ledger<S> {
             fresh: VecDeque::new(),
             loose: BTreeMap::new(),
             missing: BTreeMap::new(),
+            pruning: options.pruning,
+            pruned,
+            said_storage: None,
             outbox: VecDeque::new(),
             wanted_changed: true,
             said_pool: (0, 0),
@@ -107,6 +111,7 @@ impl<S: Store> Ledger<S> {
         let wanted = ledger.changed_wanted();
         ledger.outbox.extend(wanted);
         ledger.say_pool_size();
+        ledger.say_storage()?;
         ledger.refresh_job(now)?;
         Ok(ledger)
     }

@@ -10,7 +10,7 @@ use crate::header::Header;
 use crate::mempool::{DropReason, Refusal};
 use crate::rules::RuleError;
 use crate::rules::isolation::CheckedHeader;
-use crate::store::ChainPoint;
+use crate::store::{ChainPoint, Storage};
 use crate::template::Template;
 use crate::tx::{CheckedTransaction, OperationBytes, PublicKey};
 
@@ -217,6 +217,8 @@ pub enum Output {
         /// Their bytes.
         bytes: usize,
     },
+    /// What is stored of the chain.
+    Storage(Storage),
     /// A transaction left the pool other than by a block, or does not come back to it from a
     /// reverted one.
     Dropped {

@@ -31,6 +31,7 @@ impl<S: Store> Ledger<S> {
     ) -> Result<(), StoreError> {
         let mut moves = Moves::default();
         while let Some(path) = self.tree.better_path() {
+            self.check_depth(&path)?;
             for id in path.revert {
                 self.disconnect(id, &mut moves)?;
             }

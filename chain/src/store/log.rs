@@ -1,6 +1,8 @@
 //! An append-only file of checksummed records: `len u32 LE ‖ crc32c u32 LE ‖ payload`, after a
 //! head of `magic (8) ‖ genesis hash (32)`. Holds block bodies, and pending transactions.
 
+mod holes;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -254,7 +256,11 @@ impl RecordLog {
     /// When the damage is not a torn tail.
     pub(super) fn repair_tail(&mut self, offset: u64, what: &str) -> Result<(), StoreError> {
         if let Some(next) = self.next_whole(offset, what)? {
-            return Err(self.damaged(offset, format!("{what}, but a whole record is at {next}")));
+            let what = format!(
+                "{what}, but a whole record is at {next}; `graven reindex --skip-damaged` goes on \
+                 there, and a node fetches from peers what is missing then"
+            );
+            return Err(self.damaged(offset, what));
         }
         let dropped = self.end - offset;
         self.truncate(offset)?;
@@ -266,13 +272,16 @@ impl RecordLog {
     /// Where the first whole record after the bad bytes at `offset` is.
     fn next_whole(&self, offset: u64, what: &str) -> Result<Option<u64>, StoreError> {
         let behind = self.end - offset;
-        if behind > TORN_TAIL_LIMIT_BYTES {
-            return Err(self.damaged(offset, format!("{what}, with {behind} bytes behind it")));
-        }
-        let mut tail = vec![0; usize::try_from(behind).expect("limited above")];
+        let searched = behind.min(TORN_TAIL_LIMIT_BYTES);
+        let mut tail = vec![0; usize::try_from(searched).expect("limited above")];
         self.file.read_exact_at(&mut tail, offset).map_err(|error| self.io(error))?;
-        let next = (1..tail.len()).find(|&at| is_record(&tail[at..]));
-        Ok(next.map(|at| offset + at as u64))
+        match (1..tail.len()).find(|&at| is_record(&tail[at..])) {
+            Some(at) => Ok(Some(offset + at as u64)),
+            None if behind > searched => {
+                Err(self.damaged(offset, format!("{what}, with {behind} bytes behind it")))
+            }
+            None => Ok(None),
+        }
     }
 
     /// Every whole record, leaving out what is none. For records that are written one by one and
@@ -300,8 +309,8 @@ impl RecordLog {
         }
     }
 
-    /// Every record, repairing a torn tail: what a start does with the block log step by step, in one
-    /// call for tests and fuzzing.
+    /// Every record, repairing a torn tail: what a start does with the block log step by step, in
+    /// one call for tests and fuzzing.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged before its tail.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use miner::Hash;
 
-use super::{Archive, Body, ChainPoint, Inclusion, Store, StoreError, StoredBlock, Undo};
+use super::{Archive, Body, ChainPoint, Inclusion, Storage, Store, StoreError, StoredBlock, Undo};
 use crate::block::CheckedBlock;
 use crate::commitment::{PageChange, Pages};
 use crate::execute::{Delta, Order, Range, Row, RowChange, View};
@@ -213,6 +213,32 @@ impl Store for MemoryStore {
         delta: &Delta,
     ) -> Result<(), StoreError> {
         self.push(block, height, delta);
+        Ok(())
+    }
+
+    fn storage(&self) -> Result<Storage, StoreError> {
+        Ok(Storage { pruned: self.pruned, log_bytes: 0 })
+    }
+
+    fn body_bytes(&mut self) -> Result<u64, StoreError> {
+        Ok(self.bodies.values().map(|bytes| bytes.len() as u64).sum())
+    }
+
+    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
+        let blocks = self.chain.iter().skip(from as usize).take(limit);
+        let length = |hash: &Hash| self.bodies.get(hash).map_or(0, Vec::len);
+        Ok(blocks.map(|block| u32::try_from(length(&block.hash)).unwrap_or(u32::MAX)).collect())
+    }
+
+    fn prune(&mut self, to: u32, side: &[Hash]) -> Result<(), StoreError> {
+        for block in self.chain.iter_mut().take(to as usize + 1).skip(1) {
+            self.bodies.remove(&block.hash);
+            self.missing.remove(&block.hash);
+            block.rows = Vec::new();
+        }
+        side.iter().for_each(|hash| _ = self.bodies.remove(hash));
+        self.arrivals.retain(|stored| !side.contains(&stored.hash));
+        self.pruned = to;
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod dump;
+mod prune;
 mod unwritten;
 
 use std::path::{Path, PathBuf};
@@ -14,9 +15,9 @@ use std::path::{Path, PathBuf};
 use miner::Hash;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::log::{Location, Next};
+use super::log::Location;
 use super::{
-    Archive, Body, ChainPoint, Inclusion, RecordLog, Store, StoreError, StoredBlock, Undo,
+    Archive, Body, ChainPoint, Inclusion, RecordLog, Storage, Store, StoreError, StoredBlock, Undo,
 };
 use crate::block::CheckedBlock;
 use crate::commitment::{PageChange, Pages};
@@ -54,6 +55,10 @@ pub struct SqliteStore {
     unwritten: Unwritten,
     /// The record last given out by `next_unindexed`.
     unindexed: Option<Location>,
+    /// Whether `next_unindexed` leaves out what is no record.
+    leaves_out_damaged: bool,
+    /// Bytes of all bodies, once that is known.
+    body_bytes: Option<u64>,
     genesis: Hash,
 }
 
@@ -290,6 +295,8 @@ impl SqliteStore {
             is_writing: false,
             unwritten: Unwritten::default(),
             unindexed: None,
+            leaves_out_damaged: false,
+            body_bytes: None,
             genesis,
         };
         if store.archive.meta("genesis")?.is_none() {
@@ -309,6 +316,9 @@ impl SqliteStore {
                 offset: log_end,
                 what: format!("the index knows blocks up to offset {}", store.indexed_end),
             });
+        }
+        if store.archive.pruned()? > 0 {
+            store.free_unused()?;
         }
         Ok(store)
     }
@@ -363,24 +373,6 @@ impl SqliteStore {
     fn write_out(&mut self) -> Result<(), StoreError> {
         let mut unwritten = std::mem::take(&mut self.unwritten);
         self.write(|index| unwritten.write(index))
-    }
-
-    fn index(&mut self, block: &CheckedBlock, location: Location) -> Result<(), StoreError> {
-        self.write(|index| {
-            index
-                .prepare_cached(
-                    "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (hash) DO UPDATE SET offset = excluded.offset, length = excluded.length",
-                )?
-                .execute(params![
-                    &block.hash().0[..],
-                    &block.header().encode()[..],
-                    location.offset.cast_signed(),
-                    location.length,
-                ])
-        })?;
-        self.indexed_end = location.end();
-        Ok(())
     }
 }
 
@@ -463,17 +455,7 @@ impl Store for SqliteStore {
     }
 
     fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.archive.log.read_next(self.indexed_end)? {
-            Next::Record(location, payload) => {
-                self.unindexed = Some(location);
-                Ok(Some(payload))
-            }
-            Next::End => Ok(None),
-            Next::Bad(what) => {
-                self.archive.log.repair_tail(self.indexed_end, what)?;
-                Ok(None)
-            }
-        }
+        self.read_unindexed()
     }
 
     fn indexed_share(&self) -> f64 {
@@ -517,6 +499,22 @@ impl Store for SqliteStore {
 
     fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
         self.note_lost(hash)
+    }
+
+    fn storage(&self) -> Result<Storage, StoreError> {
+        self.read_storage()
+    }
+
+    fn body_bytes(&mut self) -> Result<u64, StoreError> {
+        self.sum_bodies()
+    }
+
+    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
+        self.read_body_lengths(from, limit)
+    }
+
+    fn prune(&mut self, to: u32, side: &[Hash]) -> Result<(), StoreError> {
+        self.remove_bodies(to, side)
     }
 
     fn disconnect(
@@ -582,9 +580,7 @@ impl Store for SqliteStore {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.commit()?;
         self.pending.sync()?;
-        if !self.archive.connection.is_autocommit() {
-            self.archive.run("COMMIT")?; // of reads alone
-        }
+        self.end_reads()?;
         self.archive.run("PRAGMA wal_checkpoint(TRUNCATE)")
     }
 }

@@ -57,6 +57,7 @@ impl Admin {
                 self.redis_pooled(&transaction);
             }
             ledger::Output::PoolSize { count, bytes } => self.status.pool_size(count, bytes),
+            ledger::Output::Storage(storage) => self.status.stored(storage),
             ledger::Output::Dropped { txid, reason } => {
                 self.lives.dropped(&txid, reason);
                 self.tell_watchers(|client| client.dropped_events(&txid, reason));

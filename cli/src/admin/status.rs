@@ -4,7 +4,7 @@ use chain::Work;
 use chain::header::Header;
 use chain::ledger::TipChange;
 use chain::params::{Network, Retarget};
-use chain::store::ChainPoint;
+use chain::store::{ChainPoint, Storage};
 use net::{Direction, Millis, PeerInfo, PeerState};
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub(super) struct Status {
     pace: Pace,
     pool_count: usize,
     pool_bytes: usize,
+    storage: Storage,
     /// When hashes were last counted, and how many there were; first at the start.
     counted: (Millis, u64),
     rate: f64,
@@ -37,6 +38,7 @@ impl Status {
             pace: Pace::default(),
             pool_count: 0,
             pool_bytes: 0,
+            storage: Storage::default(),
             counted: (Millis(0), 0),
             rate: 0.0,
         }
@@ -57,6 +59,10 @@ impl Status {
 
     pub(super) fn pool_size(&mut self, count: usize, bytes: usize) {
         (self.pool_count, self.pool_bytes) = (count, bytes);
+    }
+
+    pub(super) fn stored(&mut self, storage: Storage) {
+        self.storage = storage;
     }
 
     /// The tip, the best header, and what the pool holds: transactions and bytes.
@@ -101,6 +107,8 @@ impl Status {
             "peers_outbound": outbound,
             "mempool": self.pool_count,
             "mempool_bytes": self.pool_bytes,
+            "log_bytes": self.storage.log_bytes,
+            "pruned_height": self.storage.pruned,
             "mining_threads": threads,
             "hash_rate": search.map_or(0.0, |search| self.rate(now, search)),
             "version": env!("CARGO_PKG_VERSION"),

@@ -14,6 +14,7 @@ use chain::{CompactTarget, Hash, sha256d};
 use kv::{Expect, KeyValue, Operation};
 
 use super::{BenchError, now};
+use crate::upkeep::Damaged;
 
 /// Half of all hashes meet it: proof of work costs nothing here.
 pub(super) const BITS: CompactTarget = CompactTarget(0x207f_ffff);
@@ -50,9 +51,10 @@ pub(super) fn open(
         payee,
         extranonce_start: 0,
         pool: PoolLimits::default(),
+        pruning: None,
         secret: [0; 32],
     };
-    Ok(crate::node::open_ledger(folder, options)?)
+    Ok(crate::node::open_ledger(folder, options, Damaged::Refuse)?)
 }
 
 /// A ledger's time when it makes the block of this height.

@@ -57,6 +57,7 @@ impl Outward {
             }
             ledger::Output::TipChanged(_)
             | ledger::Output::Pooled { .. }
+            | ledger::Output::Storage(_)
             | ledger::Output::Dropped { .. } => {
                 self.admin(Event::Ledger(output.clone()));
                 self.protocol(net::Input::Ledger(output));

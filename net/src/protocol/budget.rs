@@ -125,6 +125,8 @@ pub(crate) fn cost(message: &Message) -> u64 {
         Message::CompactBlock(block) => (1, 500 + block.ids.len()),
         Message::GetCompactBlock { .. } => (500, 1),
         Message::GetBlockTransactions { indexes, .. } => (5, 100 + indexes.len()),
+        // Blocks may have to be asked of somebody else.
+        Message::BodiesFrom { .. } => (500, 1),
         // These are asked for, or they end the connection.
         Message::Hello(_)
         | Message::Block(_)

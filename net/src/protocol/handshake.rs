@@ -6,7 +6,7 @@ use super::config::Config;
 use super::peers::{Peer, Peers};
 use super::port::{Direction, Millis, Reason};
 use crate::wire::message::MAX_AGENT_BYTES;
-use crate::wire::{Hello, Message, NodeId, PROTOCOL_VERSION};
+use crate::wire::{Hello, Message, NEWEST_VERSION, NodeId, PROTOCOL_VERSION};
 
 /// What to do with a new connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(crate) fn hello(config: &Config, height: u32) -> Message {
         agent.pop();
     }
     Message::Hello(Hello {
-        protocol: PROTOCOL_VERSION,
+        protocol: NEWEST_VERSION,
         agent,
         height,
         listen_port: config.listen_port.filter(|_| !config.exclusive),

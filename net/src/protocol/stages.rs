@@ -6,6 +6,9 @@ use super::Protocol;
 use super::port::{Reason, Served};
 use crate::wire::Message;
 
+/// The version of the protocol that brought [`Message::BodiesFrom`].
+const BODIES_VERSION: u16 = 3;
+
 impl Protocol {
     pub(super) fn ledger(&mut self, output: chain::ledger::Output) {
         use chain::ledger::Output as Ledger;
@@ -46,7 +49,25 @@ impl Protocol {
             }
             Ledger::Refused { from, txid, .. } => self.relay.refused(txid, from, now),
             Ledger::Dropped { txid, .. } => self.relay.dropped(&txid),
+            Ledger::Storage(storage) => self.pruned_to(storage.pruned),
             Ledger::PoolSize { .. } | Ledger::Template(_) | Ledger::Answer { .. } => {}
+        }
+    }
+
+    /// Tells everybody which bodies are gone now.
+    fn pruned_to(&mut self, height: u32) {
+        if std::mem::replace(&mut self.pruned, height) != height {
+            let peers: Vec<PeerId> = self.peers.iter().map(|(peer, _)| peer).collect();
+            peers.into_iter().for_each(|peer| self.say_bodies(peer));
+        }
+    }
+
+    /// Tells a peer which bodies are gone, if any are and it understands.
+    pub(super) fn say_bodies(&mut self, peer: PeerId) {
+        let hello = self.peers.get(peer).and_then(|peer| peer.hello.as_ref());
+        let understands = hello.is_some_and(|hello| hello.protocol >= BODIES_VERSION);
+        if self.pruned > 0 && understands {
+            self.out.send(peer, Message::BodiesFrom { height: self.pruned + 1 });
         }
     }
 

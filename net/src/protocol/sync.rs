@@ -21,7 +21,7 @@ use super::port::{Millis, Reason, Work};
 use super::recent::RecentSet;
 use crate::wire::Message;
 use crate::wire::message::{MAX_HEADERS, MAX_LOCATOR};
-use download::Downloads;
+use download::{Downloads, Spans};
 
 /// Headers in one announcement. A peer that lacks more asks.
 const MAX_ANNOUNCED: usize = 8;
@@ -48,6 +48,8 @@ struct View {
 struct Source {
     /// Greatest height it is known to have.
     height: u32,
+    /// It has removed the bodies below this height.
+    bodies_from: u32,
     /// Headers it is known to have.
     known: RecentSet<Hash>,
     /// Since when it owes us an answer.
@@ -123,6 +125,7 @@ impl Sync {
     pub(crate) fn ready(&mut self, peer: PeerId, height: u32, now: Millis, out: &mut Outbox) {
         let source = Source {
             height,
+            bodies_from: 0,
             known: RecentSet::new(MAX_KNOWN),
             asked_at: None,
             unjudged: VecDeque::new(),
@@ -253,6 +256,14 @@ impl Sync {
         Ok(())
     }
 
+    /// A peer says which bodies it has: others must be asked for those below.
+    pub(crate) fn bodies_from(&mut self, peer: PeerId, height: u32, now: Millis, out: &mut Outbox) {
+        if let Some(source) = self.sources.get_mut(&peer) {
+            source.bodies_from = height;
+            self.assign(now, out);
+        }
+    }
+
     /// Whole blocks that the peer delivered.
     pub(crate) fn delivered(&self, peer: PeerId) -> u64 {
         self.sources.get(&peer).map_or(0, |source| source.delivered)
@@ -351,9 +362,9 @@ impl Sync {
         let silent = self.sources.iter().filter(|(_, source)| late(source));
         let mut gone: Vec<PeerId> = silent.map(|(peer, _)| *peer).collect();
         if self.downloads.wake_at().is_some_and(|at| now >= at) {
-            let heights = heights(&self.sources);
-            gone.extend(self.downloads.expire(now, &heights));
-            self.downloads.assign(now, &heights, out);
+            let spans = spans(&self.sources);
+            gone.extend(self.downloads.expire(now, &spans));
+            self.downloads.assign(now, &spans, out);
         }
         gone.into_iter().map(|peer| (peer, Reason::Stalled)).collect()
     }
@@ -365,12 +376,13 @@ impl Sync {
     }
 
     fn assign(&mut self, now: Millis, out: &mut Outbox) {
-        self.downloads.assign(now, &heights(&self.sources), out);
+        self.downloads.assign(now, &spans(&self.sources), out);
     }
 }
 
-fn heights(sources: &BTreeMap<PeerId, Source>) -> BTreeMap<PeerId, u32> {
-    sources.iter().map(|(peer, source)| (*peer, source.height)).collect()
+/// Heights of the blocks whose bodies each peer has.
+fn spans(sources: &BTreeMap<PeerId, Source>) -> Spans {
+    sources.iter().map(|(peer, source)| (*peer, source.bodies_from..=source.height)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use super::fixture::*;
 use super::*;
 use crate::wire::message::MAX_ADDRESSES;
 use crate::wire::noise::PacketError;
-use crate::wire::{PROTOCOL_VERSION, WireError};
+use crate::wire::{NEWEST_VERSION, WireError};
 
 fn addresses(list: &[SocketAddr]) -> Vec<KnownAddress> {
     let known = |address: &SocketAddr| KnownAddress {
@@ -26,7 +26,7 @@ fn both_say_hello_first() {
     let mut bench = Bench::new();
     let (peer, outputs) = bench.connect(Direction::Outbound, node(1), address(1, 7400));
     let [Message::Hello(hello)] = &to(peer, &outputs)[..] else { panic!("{outputs:?}") };
-    assert_eq!((hello.protocol, hello.listen_port), (PROTOCOL_VERSION, Some(7400)));
+    assert_eq!((hello.protocol, hello.listen_port), (NEWEST_VERSION, Some(7400)));
     let outputs = bench.say(peer, Message::Ping(1));
     assert_eq!(dropped(peer, &outputs), Some(Reason::Protocol("message before hello")));
 }

@@ -77,9 +77,10 @@ const GET_BLOCK_TRANSACTIONS: Kind =
     kind(17, "get-block-transactions", HASH_BYTES + COUNT_BYTES + 3 * MAX_SHORT_IDS);
 const BLOCK_TRANSACTIONS: Kind =
     kind(18, "block-transactions", HASH_BYTES + BLOCK_BYTES + COUNT_BYTES * (MAX_SHORT_IDS + 1));
+const BODIES_FROM: Kind = kind(19, "bodies-from", 5);
 
 /// Every kind there is, by tag, from 1 on.
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 19] = [
     HELLO,
     PING,
     PONG,
@@ -98,6 +99,7 @@ pub const KINDS: [Kind; 18] = [
     COMPACT,
     GET_BLOCK_TRANSACTIONS,
     BLOCK_TRANSACTIONS,
+    BODIES_FROM,
 ];
 
 const _: () = {
@@ -217,6 +219,11 @@ pub enum Message {
         /// Their bytes.
         list: Vec<Vec<u8>>,
     },
+    /// I have removed the bodies of my main chain below this height.
+    BodiesFrom {
+        /// Height of the first block whose body is there.
+        height: u32,
+    },
 }
 
 /// Positions in a block are two bytes on the wire.
@@ -244,6 +251,7 @@ impl Message {
             Message::CompactBlock(_) => &COMPACT,
             Message::GetBlockTransactions { .. } => &GET_BLOCK_TRANSACTIONS,
             Message::BlockTransactions { .. } => &BLOCK_TRANSACTIONS,
+            Message::BodiesFrom { .. } => &BODIES_FROM,
         }
     }
 
@@ -275,6 +283,7 @@ impl Message {
                 put(hash, out);
                 put_byte_strings(list, out);
             }
+            Message::BodiesFrom { height } => put(height, out),
         }
     }
 
@@ -328,6 +337,7 @@ impl Message {
                 let (hash, rest) = postcard::take_from_bytes(body).ok()?;
                 Message::BlockTransactions { hash, list: byte_strings(rest, MAX_SHORT_IDS)? }
             }
+            BODIES_FROM => Message::BodiesFrom { height: postcard::from_bytes(body).ok()? },
             _ => return None,
         })
     }

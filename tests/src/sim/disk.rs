@@ -15,7 +15,8 @@ use chain::execute::{Delta, Range, Row, View};
 use chain::header::Header;
 use chain::params::Network;
 use chain::store::{
-    Archive, Body, ChainPoint, Inclusion, MemoryStore, Store, StoreError, StoredBlock, Undo,
+    Archive, Body, ChainPoint, Inclusion, MemoryStore, Storage, Store, StoreError, StoredBlock,
+    Undo,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -260,6 +261,22 @@ impl Store for Disk {
     fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
         self.change(Change::Lost(*hash));
         Ok(())
+    }
+
+    fn storage(&self) -> Result<Storage, StoreError> {
+        self.index.storage()
+    }
+
+    fn body_bytes(&mut self) -> Result<u64, StoreError> {
+        self.index.body_bytes()
+    }
+
+    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
+        self.index.body_lengths(from, limit)
+    }
+
+    fn prune(&mut self, _: u32, _: &[Hash]) -> Result<(), StoreError> {
+        unreachable!("simulated nodes keep all bodies")
     }
 
     fn disconnect(

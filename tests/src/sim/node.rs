@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use chain::block::Assembly;
 use chain::ledger::{Input, Ledger, LedgerOptions, Output, PeerId, Source, Time};
-use chain::mempool::PoolLimits;
 use chain::rules::RuleError;
 use chain::rules::isolation::BlockFault;
 use chain::store::Archive;
@@ -23,6 +22,7 @@ use super::disk::Disk;
 use super::events::{Event, Ms};
 use super::network::LinkId;
 use super::{OUTBOUND_SLOTS, PORT, Simulation};
+use crate::chains::options;
 
 /// How long the stages take for what waits, in milliseconds.
 const STAGES_MS: std::ops::RangeInclusive<u64> = 1..=10;
@@ -148,13 +148,11 @@ impl Simulation {
             self.counts.add("restarts with blocks to index again");
         }
         let options = LedgerOptions {
-            network,
             machine: MACHINE.clone(),
             key: Some(site.key),
             payee: (site.share > 0.0).then(|| PublicKey::from(&site.key)),
-            extranonce_start: 0,
-            pool: PoolLimits::default(),
             secret: self.draws.nodes.random(),
+            ..options(&network)
         };
         let ledger = match Ledger::open(options, disk, now, &mut |_| ()) {
             Ok(ledger) => ledger,
@@ -379,7 +377,7 @@ impl Simulation {
             match output {
                 Output::Template(template) => self.mine(node, template),
                 Output::Answer { request, answer } => self.answered(node, request, &answer),
-                Output::PoolSize { .. } => {}
+                Output::PoolSize { .. } | Output::Storage(_) => {}
                 output => {
                     self.check_output(node, &output);
                     self.tell(node, net::Input::Ledger(output));

@@ -109,6 +109,7 @@ impl Truth {
         if all_pages(store).map_err(text)? != state.pages {
             return Err("WRONG pages of the commitment".to_string());
         }
+        let pruned = store.pruned().map_err(text)?;
         let mut hash = tip;
         while let Some((height, block)) = self.script.blocks.get(&hash).cloned() {
             let (main, headers) = (store.main_hash(height), store.main_headers(height, 1));
@@ -118,11 +119,15 @@ impl Truth {
             {
                 return Err(format!("WRONG main chain at height {height}"));
             }
-            if !body_is_right(store, &hash, block.bytes())? {
-                return Err(format!("WRONG bytes of block {hash}"));
-            }
             let model = self.replay.at(tip)?;
-            if store.undo(height).map_err(text)? != model.undo(height).map_err(text)? {
+            let undo = store.undo(height).map_err(text)?;
+            if height <= pruned {
+                if store.body(&hash).map_err(text)? != Body::Pruned || !undo.is_empty() {
+                    return Err(format!("WRONG: block {hash} is not pruned"));
+                }
+            } else if !body_is_right(store, &hash, block.bytes())? {
+                return Err(format!("WRONG bytes of block {hash}"));
+            } else if undo != model.undo(height).map_err(text)? {
                 return Err(format!("WRONG undo of height {height}"));
             }
             for txid in block.transactions().iter().map(|transaction| transaction.txid()) {
@@ -138,9 +143,10 @@ impl Truth {
 
     /// Reads blocks, on the main chain or not.
     pub(crate) fn read_bodies(&self, store: &dyn Archive, bodies: &[Hash]) -> Result<(), String> {
+        let pruned = store.pruned().map_err(|error| error.to_string())?;
         for hash in bodies {
-            let (_, block) = &self.script.blocks[hash];
-            if !body_is_right(store, hash, block.bytes())? {
+            let (height, block) = &self.script.blocks[hash];
+            if *height > pruned && !body_is_right(store, hash, block.bytes())? {
                 return Err(format!("WRONG: block {hash} is lost"));
             }
         }

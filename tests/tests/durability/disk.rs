@@ -75,6 +75,9 @@ impl Disk {
             Op::Write { id, offset, bytes } => {
                 self.changes.push((*id, Change::Write(*offset, bytes.clone())));
             }
+            Op::Hole { id, offset, length } => {
+                self.changes.push((*id, Change::Write(*offset, vec![0; *length])));
+            }
             Op::Truncate { id, length } => self.changes.push((*id, Change::Truncate(*length))),
             Op::Rename { from, to } => {
                 self.namings.push(Naming::Change(from.clone(), to.clone()));

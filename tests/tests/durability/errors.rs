@@ -54,7 +54,8 @@ pub(crate) fn fail_each_call(
     every: u64,
     (name, fault, gets_over): (&str, Fault, bool),
 ) -> Counts {
-    let mut truth = Truth::new(Script::new(seed, blocks));
+    let script = if fault.stays { Script::new } else { Script::pruned };
+    let mut truth = Truth::new(script(seed, blocks));
     let unharmed = truth.script.run(scratch().path());
     let mut counts = Counts::default();
     let mut at = 1;

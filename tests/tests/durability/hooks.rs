@@ -29,6 +29,12 @@ pub(crate) enum Op {
         id: FileId,
         length: usize,
     },
+    /// Its bytes read as zeros then.
+    Hole {
+        id: FileId,
+        offset: usize,
+        length: usize,
+    },
     Rename {
         from: String,
         to: String,
@@ -307,6 +313,24 @@ extern "C" fn ftruncate64(fd: c_int, length: i64) -> c_int {
     let result = unsafe { libc::syscall(libc::SYS_ftruncate, fd, length) };
     if let (Some(id), 0, Ok(length)) = (id, result, usize::try_from(length)) {
         inside(|watch| watch.ops.push(Op::Truncate { id, length }));
+    }
+    c_int::try_from(result).unwrap_or(-1)
+}
+
+/// Makes a hole in a file. Nothing else is done with it here.
+#[unsafe(no_mangle)]
+extern "C" fn fallocate64(fd: c_int, mode: c_int, offset: i64, length: i64) -> c_int {
+    let id = id_of(fd);
+    let trouble = id.and_then(|_| inside(|watch| watch.strike(Call::Truncate)).flatten());
+    if let Some(Trouble::Error(error)) = trouble {
+        return failed(error);
+    }
+    // SAFETY: the caller's own arguments.
+    let result = unsafe { libc::syscall(libc::SYS_fallocate, fd, mode, offset, length) };
+    if let (Some(id), 0, Ok(offset), Ok(length)) =
+        (id, result, usize::try_from(offset), usize::try_from(length))
+    {
+        inside(|watch| watch.ops.push(Op::Hole { id, offset, length }));
     }
     c_int::try_from(result).unwrap_or(-1)
 }

@@ -19,12 +19,16 @@ pub(crate) struct Counts {
 /// Runs a script and opens what a disk may hold right before and after each sync. Of all kinds of
 /// loss `share` are tried at each, in turn.
 pub(crate) fn cut_at_every_sync(seed: u64, blocks: usize, share: usize) -> Counts {
-    let mut truth = Truth::new(Script::new(seed, blocks));
+    let is_pruned = seed % 2 == 1;
+    let script = if is_pruned { Script::pruned } else { Script::new };
+    let mut truth = Truth::new(script(seed, blocks));
     let folder = scratch();
     hooks::watch(folder.path(), None);
     let lived = truth.script.run(folder.path());
     let (ops, _) = hooks::unwatch();
     assert!(lived.error.is_none(), "seed {seed}: {:?}", lived.error);
+    let holes = ops.iter().filter(|op| matches!(op, Op::Hole { .. })).count();
+    assert!(!is_pruned || holes > 10, "seed {seed}: {holes} holes are too few to mean anything");
     let mut draw = StdRng::seed_from_u64(seed);
     let mut counts = Counts::default();
     let mut disk = Disk::default();

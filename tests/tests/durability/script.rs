@@ -7,7 +7,9 @@ use std::path::Path;
 use chain::Hash;
 use chain::block::CheckedBlock;
 use chain::execute::Delta;
-use chain::ledger::{Answer, Input, Ledger, OpenError, Output, PeerId, RequestId, Source};
+use chain::ledger::{
+    Answer, Input, Ledger, LedgerOptions, OpenError, Output, PeerId, Pruning, RequestId, Source,
+};
 use chain::params::Network;
 use chain::rules::isolation::{check_headers, checked_genesis};
 use chain::store::{Archive, SqliteStore};
@@ -45,6 +47,8 @@ pub(crate) enum Step {
 /// A run, and every block that is in it.
 pub(crate) struct Script {
     pub(crate) network: Network,
+    /// Whether old bodies are removed meanwhile.
+    pruning: Option<Pruning>,
     pub(crate) steps: Vec<Step>,
     pub(crate) grower: Grower,
     pub(crate) places: BTreeMap<Hash, Place>,
@@ -80,20 +84,44 @@ pub(crate) struct Lived {
 
 /// Opens the store of a folder and its ledger.
 pub(crate) fn open(folder: &Path, network: &Network) -> Result<Ledger<SqliteStore>, OpenError> {
-    let genesis = checked_genesis(network);
-    let store = SqliteStore::open(folder, network, &genesis, &Delta::default())?;
-    Ledger::open(options(network), store, clock(network, 0), &mut |_| ())
+    open_with(folder, options(network))
 }
 
+fn open_with(folder: &Path, options: LedgerOptions) -> Result<Ledger<SqliteStore>, OpenError> {
+    let network = &options.network;
+    let (genesis, now) = (checked_genesis(network), clock(network, 0));
+    let store = SqliteStore::open(folder, network, &genesis, &Delta::default())?;
+    Ledger::open(options, store, now, &mut |_| ())
+}
+
+/// Bodies are removed one by one, but not those that a run may take off the chain.
+const ONE_BY_ONE: Pruning = Pruning { most_bytes: 1, kept_blocks: 7, least_blocks: 1 };
+
 impl Script {
+    /// The run of a pruned node: nothing forks deep, and the index is not made anew.
+    pub(crate) fn pruned(seed: u64, blocks: usize) -> Script {
+        let script = Script::with(seed, blocks, 3);
+        let steps = script.steps.into_iter().map(|step| match step {
+            Step::Reindex => Step::Restart,
+            step => step,
+        });
+        Script { steps: steps.collect(), pruning: Some(ONE_BY_ONE), ..script }
+    }
+
     /// A run of so many blocks; the same seed gives the same one.
     pub(crate) fn new(seed: u64, blocks: usize) -> Script {
+        Script::with(seed, blocks, 8)
+    }
+
+    /// A run whose forks begin at one of so many last blocks.
+    fn with(seed: u64, blocks: usize, most_back: usize) -> Script {
         let network = free_network();
         let mut draw = StdRng::seed_from_u64(seed);
         let grower = Grower::new(&network);
         let genesis = grower.place.clone();
         let mut script = Script {
             network,
+            pruning: None,
             steps: Vec::new(),
             places: BTreeMap::from([(genesis.hash, genesis.clone())]),
             grower,
@@ -105,8 +133,8 @@ impl Script {
         let mut late: Vec<(usize, CheckedBlock)> = Vec::new();
         for number in 0..blocks {
             let back = match draw.random_range(0..10) {
-                0 => draw.random_range(0..ends.len().min(8)),
-                1..=2 => draw.random_range(0..ends.len().min(4)),
+                0 => draw.random_range(0..ends.len().min(most_back)),
+                1..=2 => draw.random_range(0..ends.len().min(most_back.min(4))),
                 _ => 0,
             };
             script.client_writes(&mut clients, &mut draw);
@@ -193,9 +221,13 @@ impl Script {
         lived
     }
 
+    fn open(&self, folder: &Path) -> Result<Ledger<SqliteStore>, OpenError> {
+        open_with(folder, LedgerOptions { pruning: self.pruning, ..options(&self.network) })
+    }
+
     fn run_into(&self, folder: &Path, lived: &mut Lived) -> Result<(), OpenError> {
         let mut lasting = 0;
-        let mut ledger = open(folder, &self.network)?;
+        let mut ledger = self.open(folder)?;
         lived.acknowledge(&ledger, lasting)?;
         for (number, step) in (1..).zip(&self.steps) {
             match step {
@@ -213,7 +245,7 @@ impl Script {
                     if matches!(step, Step::Reindex) {
                         SqliteStore::remove_index(folder)?;
                     }
-                    ledger = open(folder, &self.network)?;
+                    ledger = self.open(folder)?;
                     lasting = lived.promised.len();
                 }
             }

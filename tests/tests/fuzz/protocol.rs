@@ -108,7 +108,7 @@ fn step(node: &mut Node, draw: &mut Draw<'_>) {
         8 => unasked(node, draw),
         9 => {
             let Some(peer) = peer(node, draw) else { return };
-            let kind = kind_of(draw.byte() % 18 + 1).expect("there are 18");
+            let kind = kind_of(draw.byte() % 19 + 1).expect("there are 19");
             if let Ok(message) = Message::decode_body(kind, draw.bytes().to_vec()) {
                 node.input(Input::Message { peer, message });
             }

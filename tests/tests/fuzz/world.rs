@@ -119,6 +119,8 @@ impl World {
             Message::GetBlockTransactions { hash: hash(11), indexes: vec![400] },
             Message::BlockTransactions { hash: hash(11), list: bytes[..2].to_vec() },
             Message::BlockTransactions { hash: Hash::ZERO, list: Vec::new() },
+            Message::BodiesFrom { height: 3 },
+            Message::BodiesFrom { height: u32::MAX },
         ];
         for block in [&chain[0], &chain[10], &chain[11], &branch[BRANCH - 1]] {
             let compact = CompactBlock::of(block, 7);

@@ -77,3 +77,23 @@ fn another_networks_log_is_refused() {
     let error = RecordLog::open(&path, &Hash([1; 32])).unwrap_err();
     assert!(matches!(error, StoreError::OtherNetwork { .. }), "{error}");
 }
+
+#[test]
+fn a_copy_without_some_records_has_the_others_where_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, locations) = written(folder.path(), &[1, 2, 3, 4]);
+    let mut log = RecordLog::open(&path, &Hash::ZERO).unwrap();
+    let gaps = [locations[0], locations[2]].map(|place| (place.offset, place.end()));
+    log.leave_out(&gaps).unwrap();
+    let next = log.append(&payload(5)).unwrap();
+    log.sync().unwrap();
+    let log = RecordLog::open_read_only(&path, &Hash::ZERO).unwrap();
+    for (place, seed) in [(locations[1], 2), (locations[3], 4), (next, 5)] {
+        let found = log.read_next(place.offset).unwrap();
+        assert!(matches!(found, Next::Record(at, bytes) if (at, bytes) == (place, payload(seed))));
+    }
+    for (hole, behind) in [(locations[0], locations[1]), (locations[2], locations[3])] {
+        assert!(matches!(log.read_next(hole.offset).unwrap(), Next::Bad(_)));
+        assert_eq!(log.next_whole_after(hole.offset, "a hole").unwrap(), Some(behind.offset));
+    }
+}

@@ -7,6 +7,7 @@ use miner::Hash;
 use rusqlite::params;
 
 use super::{SqliteArchive, SqliteStore, hash_from};
+use crate::block::CheckedBlock;
 use crate::header::Header;
 use crate::store::log::{Location, Next};
 use crate::store::{Archive, Body, Damage, StoreError, StoredBlock};
@@ -90,8 +91,26 @@ impl SqliteArchive {
 }
 
 impl SqliteStore {
+    /// Leaves out what is no record when the log is read next: damaged blocks, and removed ones.
+    pub fn leave_out_damaged(&mut self) {
+        self.leaves_out_damaged = true;
+    }
+
+    /// Goes on at the next whole record; `false` = there is none.
+    fn leave_out(&mut self, what: &str) -> Result<bool, StoreError> {
+        let offset = self.indexed_end;
+        let Some(next) = self.archive.log.next_whole_after(offset, what)? else {
+            return Ok(false);
+        };
+        tracing::warn!(target: "store", path = %self.archive.log.path().display(), offset,
+            bytes = next - offset, what, "left out bytes that are no block");
+        self.indexed_end = next;
+        Ok(true)
+    }
+
     pub(super) fn note_lost(&mut self, hash: &Hash) -> Result<(), StoreError> {
         let is_main = self.archive.main_height(hash)?.is_some();
+        self.body_bytes = None;
         self.write(|index| {
             if is_main {
                 let sql = "UPDATE block SET offset = ?2, length = 0 WHERE hash = ?1";
@@ -110,5 +129,47 @@ impl SqliteStore {
             index.prepare_cached(sql)?.execute([&hash.0[..]])
         })?;
         Ok(())
+    }
+
+    /// Notes where the body of a block is; of several records the last one counts.
+    pub(super) fn index(
+        &mut self,
+        block: &CheckedBlock,
+        location: Location,
+    ) -> Result<(), StoreError> {
+        self.write(|index| {
+            index
+                .prepare_cached(
+                    "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (hash) DO UPDATE
+                     SET offset = excluded.offset, length = excluded.length",
+                )?
+                .execute(params![
+                    &block.hash().0[..],
+                    &block.header().encode()[..],
+                    location.offset.cast_signed(),
+                    location.length,
+                ])
+        })?;
+        self.indexed_end = location.end();
+        self.body_bytes = self.body_bytes.map(|bytes| bytes + u64::from(location.length));
+        Ok(())
+    }
+
+    pub(super) fn read_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        loop {
+            match self.archive.log.read_next(self.indexed_end)? {
+                Next::Record(location, payload) => {
+                    self.unindexed = Some(location);
+                    return Ok(Some(payload));
+                }
+                Next::End => return Ok(None),
+                Next::Bad(what) if self.leaves_out_damaged && self.leave_out(what)? => {}
+                Next::Bad(what) => {
+                    self.archive.log.repair_tail(self.indexed_end, what)?;
+                    return Ok(None);
+                }
+            }
+        }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Each wanted block is asked of one peer at a time. A peer that delivers nothing for a while
 //! (2 s, doubling with each time in a row up to 64 s) loses its blocks to others that have them;
-//! after several times it is dropped.
+//! after several times it is dropped. Who says that it does not have a block, or has removed old
+//! ones, is not to blame: others are asked, and after a while the same again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use chain::Hash;
 use chain::ledger::PeerId;
@@ -24,6 +26,8 @@ const MAX_IN_FLIGHT: usize = 2 * MAX_BLOCKS_ASKED;
 const MAX_STALLS: u32 = 6;
 /// A block that a peer owes for so long goes to another, whatever else the peer delivers.
 const MAX_AGE_MS: u64 = 120_000;
+/// After so long, peers are asked again for what they did not have: it may have come to them.
+const ASK_AGAIN_MS: u64 = 5_000;
 /// Blocks remembered as missing at a peer.
 const MAX_LACKING: usize = 64;
 
@@ -47,6 +51,9 @@ impl Source {
     }
 }
 
+/// Heights of the blocks whose bodies each peer has.
+pub(super) type Spans = BTreeMap<PeerId, RangeInclusive<u32>>;
+
 /// Who owes a block, and since when.
 #[derive(Clone, Copy, Debug)]
 struct Debt {
@@ -64,6 +71,8 @@ pub(crate) struct Downloads {
     /// Not to be asked of anybody for now.
     held: BTreeSet<Hash>,
     sources: BTreeMap<PeerId, Source>,
+    /// When to forget what peers did not have.
+    ask_again_at: Option<Millis>,
     stall_min_ms: u64,
     stall_max_ms: u64,
 }
@@ -76,6 +85,7 @@ impl Downloads {
             handed: BTreeMap::new(),
             held: BTreeSet::new(),
             sources: BTreeMap::new(),
+            ask_again_at: None,
             stall_min_ms: timing.block_stall_ms,
             stall_max_ms: timing.block_stall_max_ms,
         }
@@ -189,16 +199,12 @@ impl Downloads {
             }
         }
         source.answered(now);
+        self.ask_again_at.get_or_insert(now + ASK_AGAIN_MS);
         Ok(())
     }
 
     /// Asks for wanted blocks that nobody owes, lowest first.
-    pub(super) fn assign(
-        &mut self,
-        now: Millis,
-        heights: &BTreeMap<PeerId, u32>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn assign(&mut self, now: Millis, spans: &Spans, out: &mut Outbox) {
         let free = |source: &Source| MAX_IN_FLIGHT - source.in_flight;
         let mut free: usize = self.sources.values().map(free).sum();
         let mut questions: BTreeMap<PeerId, Vec<Hash>> = BTreeMap::new();
@@ -209,7 +215,7 @@ impl Downloads {
             if self.is_coming(&point.hash) || self.held.contains(&point.hash) {
                 continue;
             }
-            let Some(peer) = best_source(&self.sources, heights, point) else { continue };
+            let Some(peer) = best_source(&self.sources, spans, point) else { continue };
             let source = self.sources.get_mut(&peer).expect("chosen from this map");
             source.in_flight += 1;
             source.asked.insert(point.hash);
@@ -227,7 +233,10 @@ impl Downloads {
 
     /// Frees the blocks of peers that deliver nothing, where another peer can; returns the peers
     /// to drop.
-    pub(super) fn expire(&mut self, now: Millis, heights: &BTreeMap<PeerId, u32>) -> Vec<PeerId> {
+    pub(super) fn expire(&mut self, now: Millis, spans: &Spans) -> Vec<PeerId> {
+        if self.ask_again_at.take_if(|at| now >= *at).is_some() {
+            self.sources.values_mut().for_each(|source| source.lacking.clear());
+        }
         let (mut late, mut gone) = (BTreeSet::new(), Vec::new());
         for (peer, source) in &mut self.sources {
             if source.deadline.is_none_or(|deadline| now < deadline) {
@@ -249,7 +258,7 @@ impl Downloads {
                 continue;
             }
             // The debtor itself is not asked twice, so this is another peer.
-            let better = best_source(&self.sources, heights, point).filter(|other| {
+            let better = best_source(&self.sources, spans, point).filter(|other| {
                 is_old || self.sources[other].stalls < self.sources[&debt.peer].stalls
             });
             if better.is_some() {
@@ -267,21 +276,21 @@ impl Downloads {
     pub(super) fn wake_at(&self) -> Option<Millis> {
         let deadlines = self.sources.values().filter_map(|source| source.deadline);
         let ages = self.in_flight.values().map(|debt| debt.since + MAX_AGE_MS);
-        deadlines.chain(ages).min()
+        deadlines.chain(ages).chain(self.ask_again_at).min()
     }
 }
 
 /// The peer to ask for a block: it has it, has room, delivers, and has the fewest open requests.
 fn best_source(
     sources: &BTreeMap<PeerId, Source>,
-    heights: &BTreeMap<PeerId, u32>,
+    spans: &Spans,
     point: &ChainPoint,
 ) -> Option<PeerId> {
     let able = sources.iter().filter(|(peer, source)| {
         source.in_flight < MAX_IN_FLIGHT
             && !source.asked.contains(&point.hash)
             && !source.lacking.contains(&point.hash)
-            && heights.get(peer).is_some_and(|height| *height >= point.height)
+            && spans.get(peer).is_some_and(|span| span.contains(&point.height))
     });
     able.min_by_key(|(peer, source)| (source.stalls, source.in_flight, **peer)).map(|(p, _)| *p)
 }

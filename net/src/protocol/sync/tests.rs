@@ -1,9 +1,11 @@
 use chain::ledger::{self, HeadersVerdict};
+use chain::store::Storage;
 
 use super::verdict::MAX_UNCONNECTED;
 use super::*;
 use crate::protocol::Input;
 use crate::protocol::fixture::*;
+use crate::wire::{Hello, NEWEST_VERSION};
 
 fn unconnected(from: PeerId) -> ledger::Output {
     ledger::Output::HeadersJudged { from, verdict: HeadersVerdict::Unconnected }
@@ -228,8 +230,54 @@ fn what_one_peer_lacks_is_asked_of_the_next() {
     assert_eq!(asked_blocks(b, &outputs), hashes);
     let outputs = bench.say(b, Message::NotFound { hashes: hashes.clone() });
     assert_eq!(asked_blocks(a, &outputs), [], "it said that it lacks the block");
+    // It may have come to them: perhaps it was damaged there.
+    assert_eq!(asked_blocks(a, &bench.pass(5_000)), hashes);
     let outputs = bench.say(b, Message::NotFound { hashes });
     assert!(dropped(b, &outputs).is_some(), "it was not asked again");
+}
+
+#[test]
+fn what_a_peer_has_removed_is_asked_of_others_and_not_held_against_it() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let (pruned, other) = (bench.peer(4), bench.peer(1));
+    let list = blocks(4, &[]);
+    bench.say(pruned, Message::BodiesFrom { height: 3 });
+    let outputs = bench.ledger(wanted(&list));
+    assert_eq!(asked_blocks(pruned, &outputs), [list[2].hash(), list[3].hash()]);
+    assert_eq!(asked_blocks(other, &outputs), [list[0].hash()], "it is no higher");
+    // It removed one more while it was asked.
+    let outputs = bench.say(pruned, Message::NotFound { hashes: vec![list[2].hash()] });
+    assert_eq!(dropped(pruned, &outputs), None);
+    let outputs = bench.say(pruned, Message::BodiesFrom { height: 4 });
+    assert_eq!(dropped(pruned, &outputs), None);
+    let late = bench.connect(crate::Direction::Inbound, node(9), address(9, 1)).0;
+    let outputs = bench.say(late, hello(4));
+    assert_eq!(asked_blocks(late, &outputs), []);
+    // All is asked of who has all, as soon as there is a reason to look.
+    let outputs = bench.ledger(wanted(&list));
+    assert_eq!(asked_blocks(late, &outputs), [list[1].hash(), list[2].hash()]);
+}
+
+#[test]
+fn peers_that_understand_it_are_told_what_we_have_removed() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let pruned = |pruned| ledger::Output::Storage(Storage { pruned, log_bytes: 7 });
+    let Message::Hello(old) = hello(0) else { unreachable!("it is one") };
+    let new = Message::Hello(Hello { protocol: NEWEST_VERSION, ..old });
+    let (old, early) =
+        (bench.peer(0), bench.connect(crate::Direction::Inbound, node(8), address(8, 1)).0);
+    bench.say(early, new.clone());
+    let outputs = bench.ledger(pruned(0));
+    assert_eq!(to(early, &outputs), [], "there is nothing to say");
+    let outputs = bench.ledger(pruned(12));
+    assert_eq!(to(early, &outputs), [Message::BodiesFrom { height: 13 }]);
+    assert_eq!(to(old, &outputs), []);
+    assert_eq!(to(early, &bench.ledger(pruned(12))), [], "nothing has changed");
+    let late = bench.connect(crate::Direction::Inbound, node(9), address(9, 1)).0;
+    let outputs = bench.say(late, new);
+    assert!(to(late, &outputs).contains(&Message::BodiesFrom { height: 13 }));
 }
 
 #[test]

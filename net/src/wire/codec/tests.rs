@@ -68,6 +68,7 @@ fn message() -> impl Strategy<Value = Message> {
         hello,
         any::<u64>().prop_map(Message::Ping),
         any::<u64>().prop_map(Message::Pong),
+        any::<u32>().prop_map(|height| Message::BodiesFrom { height }),
         hashes(MAX_LOCATOR).prop_map(|locator| Message::GetHeaders { locator }),
         headers().prop_map(Message::Headers),
         hashes(MAX_BLOCKS_ASKED).prop_map(|hashes| Message::GetBlocks { hashes }),
@@ -149,7 +150,7 @@ fn every_cap_is_enforced_by_the_first_five_bytes() {
 
 #[test]
 fn unknown_tags_are_named() {
-    for tag in [0, 19, 255] {
+    for tag in [0, 20, 255] {
         assert_eq!(max_bytes(tag), None);
         assert_eq!(decode_all(&frame(tag, &[])), Err(FrameError::UnknownTag(tag)));
     }

@@ -204,6 +204,7 @@ fn member(number: u64) -> Member {
         payee: None,
         extranonce_start: 0,
         pool,
+        pruning: None,
         secret: [0; 32],
     };
     let now = Time { unix_ms: START.0 };
