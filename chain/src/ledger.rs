@@ -27,7 +27,7 @@ use crate::mempool::{Mempool, PoolLimits};
 use crate::params::Network;
 use crate::rules::isolation::CheckedHeader;
 use crate::rules::{RuleError, context};
-use crate::store::{Storage, Store, StoreError};
+use crate::store::{ChainPoint, Storage, Store, StoreError};
 use crate::tree::{HeaderTree, NodeId};
 use crate::tx::PublicKey;
 
@@ -86,8 +86,9 @@ pub struct Ledger<S> {
     fresh: VecDeque<CheckedBlock>,
     /// Bodies in the log whose headers are not in the tree, and whether they are invalid.
     loose: BTreeMap<Hash, bool>,
-    /// Blocks of the main chain without a body, and their heights.
-    missing: BTreeMap<Hash, u32>,
+    /// Blocks of the main chain without a body, by height: damaged ones, and those before a
+    /// snapshot.
+    missing: BTreeMap<u32, Hash>,
     pruning: Option<Pruning>,
     /// Height up to which bodies and undo were removed.
     pruned: u32,
@@ -228,6 +229,16 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
+    /// The store, for whoever goes on without the ledger.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Bodies of the main chain that are to be fetched.
+    pub fn missing_bodies(&self) -> usize {
+        self.missing.len()
+    }
+
     /// The header tree, for reading.
     pub fn tree(&self) -> &HeaderTree {
         &self.tree
@@ -314,11 +325,9 @@ impl<S: Store> Ledger<S> {
         id: NodeId,
         block: CheckedBlock,
     ) -> Result<Result<(), RuleError>, StoreError> {
-        if self.missing.remove(&block.hash()).is_some() {
-            self.put_back(&block)?;
-            return Ok(Ok(()));
-        }
-        if self.tree.has_body(id) {
+        let ChainPoint { height, hash } = self.tree.point(id);
+        let is_missing = self.missing.get(&height) == Some(&hash);
+        if self.tree.has_body(id) && !is_missing {
             return Ok(Ok(()));
         }
         if let Err(error) = self.body_fits(id, &block) {
@@ -326,6 +335,11 @@ impl<S: Store> Ledger<S> {
             self.tree.mark_invalid(id);
             self.wanted_changed = true;
             return Ok(Err(error));
+        }
+        if is_missing {
+            self.missing.remove(&height);
+            self.put_back(&block)?;
+            return Ok(Ok(()));
         }
         self.store.append(&block)?;
         self.tree.body_arrived(id);

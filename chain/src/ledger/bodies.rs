@@ -75,7 +75,7 @@ impl<S: Store> Ledger<S> {
             "the body of a block is damaged in blocks.log; it is fetched from peers again");
         self.store.lose_body(hash)?;
         match (main_height, node) {
-            (Some(height), _) => _ = self.missing.insert(*hash, height),
+            (Some(height), _) => _ = self.missing.insert(height, *hash),
             (None, Some(id)) => self.tree.body_lost(id),
             (None, None) => _ = self.loose.remove(hash),
         }
@@ -85,11 +85,15 @@ impl<S: Store> Ledger<S> {
 
     /// Bodies of the main chain to be fetched again, lowest height first.
     pub(super) fn missing_again(&self) -> Vec<ChainPoint> {
-        let mut points: Vec<ChainPoint> =
-            self.missing.iter().map(|(&hash, &height)| ChainPoint { height, hash }).collect();
-        points.sort_unstable_by_key(|point| point.height);
-        points.truncate(MAX_WANTED_AGAIN);
-        points
+        let lowest = self.missing.iter().take(MAX_WANTED_AGAIN);
+        lowest.map(|(&height, &hash)| ChainPoint { height, hash }).collect()
+    }
+
+    /// Takes note that a body is here; whether it was missing.
+    pub(super) fn is_here(&mut self, hash: &Hash) -> bool {
+        let height = self.tree.find(hash).map(|id| self.tree.point(id).height);
+        let height = height.filter(|height| self.missing.get(height) == Some(hash));
+        height.is_some_and(|height| self.missing.remove(&height).is_some())
     }
 
     /// Keeps the body of a block of the main chain that was missing.

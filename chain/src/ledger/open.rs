@@ -139,8 +139,10 @@ impl<S: Store> Ledger<S> {
             if block.invalid {
                 self.tree.mark_invalid(id);
             }
-            if block.missing {
-                self.missing.insert(block.hash, self.tree.point(id).height);
+            let height = self.tree.point(id).height;
+            // Whoever prunes does not fetch what came before a snapshot.
+            if block.missing && (height > self.pruned || self.pruning.is_none()) {
+                self.missing.insert(height, block.hash);
             }
         }
         let tip = self.store.tip()?;
@@ -175,7 +177,7 @@ impl<S: Store> Ledger<S> {
                 .block(bytes)
                 .map_err(|error| OpenError::InvalidLog { number: blocks, error })?;
             self.store.index_unindexed(&block)?;
-            self.missing.remove(&block.hash());
+            self.is_here(&block.hash());
             let (hash, header) = (block.hash(), *block.header());
             self.keep_fresh(block);
             let stored = StoredBlock { hash, header, invalid: false, missing: false };

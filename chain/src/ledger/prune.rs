@@ -1,7 +1,7 @@
 //! Removes old bodies, when the operator wants no more than so many bytes of them.
 
 use super::{Ledger, Output};
-use crate::store::{Store, StoreError};
+use crate::store::{Storage, Store, StoreError};
 use crate::tree::Path;
 
 /// When old bodies are removed.
@@ -63,7 +63,7 @@ impl<S: Store> Ledger<S> {
         let hashes: Vec<_> = side.iter().map(|(_, hash)| *hash).collect();
         self.store.prune(to, &hashes)?;
         side.into_iter().for_each(|(id, _)| self.tree.body_lost(id));
-        self.missing.retain(|_, height| *height > to);
+        self.missing.retain(|height, _| *height > to);
         self.pruned = to;
         self.wanted_changed = true;
         tracing::debug!(target: "store", to, "pruned");
@@ -72,7 +72,8 @@ impl<S: Store> Ledger<S> {
 
     /// Says what is stored, if that has changed.
     pub(super) fn say_storage(&mut self) -> Result<(), StoreError> {
-        let storage = self.store.storage()?;
+        let missing = self.missing.len();
+        let storage = Storage { missing, ..self.store.storage()? };
         if self.said_storage != Some(storage) {
             self.said_storage = Some(storage);
             self.outbox.push_back(Output::Storage(storage));

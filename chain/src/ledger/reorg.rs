@@ -70,7 +70,7 @@ impl<S: Store> Ledger<S> {
         let parent = self.tree.parent(id).expect("genesis is never disconnected");
         self.tree.set_tip(parent);
         if block.is_none() {
-            self.missing.remove(&hash);
+            self.missing.remove(&height);
             self.tree.body_lost(id);
             moves.lost.extend(txids);
         }

@@ -42,6 +42,8 @@ pub struct Damage {
 pub struct Storage {
     /// Height up to which bodies and undo of the main chain were removed; 0 = none were.
     pub pruned: u32,
+    /// Bodies of the main chain that are to be fetched, as the ledger says.
+    pub missing: usize,
     /// Bytes of the disk that the block log takes.
     pub log_bytes: u64,
 }

@@ -217,7 +217,7 @@ impl Store for MemoryStore {
     }
 
     fn storage(&self) -> Result<Storage, StoreError> {
-        Ok(Storage { pruned: self.pruned, log_bytes: 0 })
+        Ok(Storage { pruned: self.pruned, missing: 0, log_bytes: 0 })
     }
 
     fn body_bytes(&mut self) -> Result<u64, StoreError> {

@@ -109,6 +109,8 @@ impl Status {
             "mempool_bytes": self.pool_bytes,
             "log_bytes": self.storage.log_bytes,
             "pruned_height": self.storage.pruned,
+            "history_from": self.storage.pruned + 1,
+            "missing_bodies": self.storage.missing,
             "mining_threads": threads,
             "hash_rate": search.map_or(0.0, |search| self.rate(now, search)),
             "version": env!("CARGO_PKG_VERSION"),

@@ -17,7 +17,8 @@ const NO_UNDO: &[u8] = &[0];
 
 impl SqliteStore {
     pub(super) fn read_storage(&self) -> Result<Storage, StoreError> {
-        Ok(Storage { pruned: self.archive.pruned()?, log_bytes: self.archive.log.disk_bytes()? })
+        let (pruned, log_bytes) = (self.archive.pruned()?, self.archive.log.disk_bytes()?);
+        Ok(Storage { pruned, missing: 0, log_bytes })
     }
 
     /// Bytes of all bodies that are here. The first call looks at all rows.

@@ -263,7 +263,7 @@ fn what_a_peer_has_removed_is_asked_of_others_and_not_held_against_it() {
 fn peers_that_understand_it_are_told_what_we_have_removed() {
     let mut bench = Bench::new();
     bench.ledger(started());
-    let pruned = |pruned| ledger::Output::Storage(Storage { pruned, log_bytes: 7 });
+    let pruned = |pruned| ledger::Output::Storage(Storage { pruned, log_bytes: 7, missing: 0 });
     let Message::Hello(old) = hello(0) else { unreachable!("it is one") };
     let new = Message::Hello(Hello { protocol: NEWEST_VERSION, ..old });
     let (old, early) =
