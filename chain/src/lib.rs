@@ -15,6 +15,8 @@ pub mod mempool;
 pub mod params;
 pub mod presync;
 pub mod rules;
+#[cfg(not(target_family = "wasm"))]
+pub mod snapshot;
 pub mod store;
 pub mod template;
 pub mod tree;

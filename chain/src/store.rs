@@ -26,7 +26,7 @@ pub use body::{Body, Damage, Storage};
 pub use log::{RecordLog, TORN_TAIL_LIMIT_BYTES};
 pub use memory::MemoryStore;
 #[cfg(not(target_family = "wasm"))]
-pub use sqlite::{SqliteArchive, SqliteStore};
+pub use sqlite::{BackupProgress, BackupReport, Foundation, SqliteArchive, SqliteStore};
 
 /// What is wrong with the store. Always our fault or our machine's, never a peer's.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +87,11 @@ pub enum StoreError {
     },
     /// The best chain leaves ours below what can be undone.
     #[error(
-        "the chain with most work leaves ours below height {to}, and bodies and undo up to height \
-         {pruned} were pruned: this node cannot go there. Find out which chain is right. If it is \
-         the other one, move blocks.log and index.sqlite* out of the data folder and start again, \
-         to fetch it from peers; leave wallet.key where it is"
+        "the chain with most work leaves ours below height {to}, and there is nothing to undo up \
+         to height {pruned}: it was pruned, or this folder began with a snapshot. So this node \
+         cannot go there. Find out which chain is right. If it is the other one, move blocks.log \
+         and index.sqlite* out of the data folder and start again, to fetch it from peers, or \
+         restore another snapshot; leave wallet.key where it is"
     )]
     Pruned {
         /// Height up to which there is nothing to undo.

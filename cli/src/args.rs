@@ -1,5 +1,6 @@
 //! What may be typed on the terminal: clap, and nothing else.
 
+mod copies;
 mod light;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use crate::command::{
     WaitArgs, WatchArgs,
 };
 
+pub use copies::{BackupArgs, CreateArgs, RestoreArgs, SnapshotCommand};
 pub use light::{HeaderFileArgs, HeadersCommand, ProveArgs, VerifyArgs};
 
 /// A key-value store whose history nobody can rewrite.
@@ -107,6 +109,11 @@ pub enum Command {
     /// Keys and coins
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// Copy the data folder, of a running node too
+    Backup(BackupArgs),
+    /// Hand the state over as a file that new nodes start from
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Check every rule from genesis on, with the node stopped
     VerifyChain,
     /// Rebuild the index from the block log, with the node stopped

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::args::{self, Global, NodeArgs, PassphraseArgs};
 use crate::folder::{self, FolderError};
 use known::Known;
+pub use known::add_landmarks;
 
 /// Default port of peers.
 pub const PEERS_PORT: u16 = 7400;

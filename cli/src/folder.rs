@@ -109,6 +109,12 @@ impl Folder {
         }
     }
 
+    /// Removes a folder that has nothing but what [`Folder::open`] makes.
+    pub fn remove_empty(path: &Path) {
+        std::fs::remove_file(path.join(LOCK_FILE)).ok();
+        std::fs::remove_dir(path).ok();
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

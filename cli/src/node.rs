@@ -15,7 +15,9 @@
 //! reactor ends first and drops its senders, then verify, then the ledger, which flushes.
 
 mod crew;
+mod history;
 mod joints;
+mod miners;
 mod peers;
 mod stage;
 mod verify;
@@ -27,6 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chain::Hash;
 use chain::execute::{Delta, StateMachine};
 use chain::ledger::{Ledger, LedgerOptions, OpenError, Progress, Pruning, Time, TipChange};
 use chain::mempool::PoolLimits;
@@ -48,7 +51,11 @@ use crate::upkeep::Damaged;
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
 use crew::Crew;
 pub(crate) use crew::signals;
+use history::HistoryStage;
 use joints::Outward;
+pub(crate) use miners::fastest_kernel;
+use miners::start_miners;
+pub(crate) use stage::now;
 use stage::{LedgerStage, ReaderStage, SyncProgress};
 use verify::VerifyStage;
 
@@ -115,6 +122,19 @@ pub enum NodeError {
     /// There is nobody to pay for blocks.
     #[error("--stratum needs somebody to pay: name a --payee or unlock the wallet")]
     NoPayee,
+    /// The blocks do not lead to the state with which the folder began.
+    #[error(
+        "block {hash} at height {height} is not valid: executed from genesis on, the blocks before \
+         it do not lead to the state it commits to, with which this folder began. Move blocks.log, \
+         index.sqlite* and the folder history out of the data folder and start again, to fetch \
+         the chain from peers; leave wallet.key where it is"
+    )]
+    FalseSnapshot {
+        /// Of the snapshot.
+        height: u32,
+        /// Of the snapshot.
+        hash: Hash,
+    },
     /// A thread ended that should not have.
     #[error("the {0} thread died; this is a bug, see the log above")]
     Died(String),
@@ -146,7 +166,11 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         pruning: config.prune_mib.map(|mib| Pruning::above(u64::from(mib.get()) * MIB)),
         secret: *folder::random()?,
     };
+    if SqliteStore::adopt_second(folder.path())? {
+        tracing::info!(target: "history", "the index of all blocks takes the snapshot's place");
+    }
     let ledger = open_ledger(folder.path(), options, Damaged::Refuse)?;
+    let snapshot = history::snapshot_of(ledger.store())?.filter(|_| config.prune_mib.is_none());
     let start = ledger.standing();
     let archives = (0..READERS)
         .map(|_| SqliteArchive::open(folder.path(), &network))
@@ -161,6 +185,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let (to_admin, events) = bounded(REACTOR_QUEUE);
     let (to_stratum, templates) = bounded(TEMPLATE_QUEUE);
     let (blocks, blocks_out) = bounded(BLOCK_QUEUE);
+    let (complete, complete_out) = bounded(1);
 
     // Stages.
     let identity = Identity::from_secret(*folder.identity()?);
@@ -209,6 +234,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         search,
         mining: VecDeque::new(),
         progress: SyncProgress::default(),
+        history: snapshot.map(|_| complete),
         stop: crew.stop_handle(),
     };
     let reader_inputs = inputs.clone();
@@ -219,6 +245,13 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         inputs,
         stop: crew.stop_handle(),
     };
+    let history_stage = snapshot.map(|snapshot| HistoryStage {
+        folder: config.data.clone(),
+        network: network.clone(),
+        snapshot,
+        complete: complete_out,
+        stop: crew.stop_handle(),
+    });
     let reader_stages = archives.into_iter().map(|archive| ReaderStage {
         archive,
         network: network.clone(),
@@ -239,6 +272,9 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
     }
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
+    if let Some(history) = history_stage {
+        crew.spawn("history", move || history.run())?;
+    }
     drop((work, reads, blocks, reader_inputs));
 
     announce(&folder, config, &listening)?;
@@ -315,46 +351,6 @@ fn admin_options(
         start,
         bans,
     })
-}
-
-fn start_miners(
-    config: &NodeConfig,
-    has_payee: bool,
-    solutions: crossbeam::channel::Sender<miner::Solution>,
-) -> Result<Option<Arc<miner::Search>>, NodeError> {
-    if config.threads == 0 {
-        return Ok(None);
-    }
-    if !has_payee {
-        tracing::warn!(target: "node", "nothing is mined: name a --payee or unlock the wallet");
-        return Ok(None);
-    }
-    let kernel = config.kernel.unwrap_or_else(fastest_kernel);
-    let options = miner::SearchOptions {
-        pin: config.pin,
-        ..miner::SearchOptions::new(config.threads, kernel)
-    };
-    let found = move |solution| {
-        // One solution a job: the queue cannot be full while the ledger lives.
-        solutions.try_send(solution).ok();
-    };
-    let search = miner::Search::start(options, found)
-        .map_err(|source| NodeError::System { what: "miners cannot be started", source })?;
-    if let Some(error) = search.unpinned() {
-        tracing::warn!(target: "node", %error, "mining threads are not pinned");
-    }
-    tracing::info!(target: "node", kernel = kernel.name, threads = config.threads, "mining");
-    Ok(Some(Arc::new(search)))
-}
-
-/// Measures the kernels, logs what each reached and returns the fastest.
-pub(crate) fn fastest_kernel() -> &'static miner::Kernel {
-    let trials = miner::bench::fastest();
-    for miner::bench::Trial { kernel, hashes_per_second } in &trials {
-        tracing::info!(target: "kernel", kernel = kernel.name,
-            mega_hashes_per_second = format_args!("{:.2}", hashes_per_second / 1e6), "measured");
-    }
-    trials[0].kernel
 }
 
 /// Tells scripts and people where the node listens.

@@ -3,6 +3,7 @@
 mod bench;
 mod light;
 mod show;
+mod upkeep;
 mod wallet;
 
 use std::io::{IsTerminal, Read, Write};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::{Cli, Command, Global};
 use crate::bench::BenchError;
@@ -24,7 +25,7 @@ use crate::light::verify::Doubt;
 use crate::mine::{self, MineConfig, MineError};
 use crate::node::{self, NodeError};
 use crate::reply::{Code, get_bytes};
-use crate::upkeep::{self, Damaged, UpkeepError};
+use crate::upkeep::UpkeepError;
 use crate::wallet::WalletError;
 
 /// Entries that one request of a page asks for.
@@ -145,20 +146,11 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         },
         Command::Shutdown => show(request(Line::new("SHUTDOWN")), show::fields),
         Command::Wallet(command) => wallet::execute(&global, command),
-        Command::VerifyChain => verify_chain(&global),
-        Command::Reindex(args) => {
-            let network = config::network(global.network.as_deref())?;
-            let damaged = if args.skip_damaged { Damaged::LeaveOut } else { Damaged::Refuse };
-            let height = upkeep::reindex(&config::data_folder(&global)?, &network, damaged)?;
-            show(Ok(json!({ "height": height })), show::fields)
-        }
-        Command::DumpIndex => {
-            let network = config::network(global.network.as_deref())?;
-            let data = config::data_folder(&global)?;
-            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-            upkeep::dump_index(&data, &network, &mut out)?;
-            out.flush().map_err(stdout_error)
-        }
+        Command::Backup(args) => upkeep::backup(&global, &args),
+        Command::Snapshot(command) => upkeep::snapshot(&global, &command),
+        Command::VerifyChain => upkeep::verify_chain(&global),
+        Command::Reindex(args) => upkeep::reindex(&global, &args),
+        Command::DumpIndex => upkeep::dump_index(&global),
         Command::ShowNetwork => {
             let network = config::network(global.network.as_deref())?;
             let genesis = network.genesis_hash();
@@ -244,20 +236,6 @@ fn watch(global: &Global, args: &WatchArgs) -> Result<(), TerminalError> {
             print(global, &event, show::event)?;
         }
     }
-}
-
-fn verify_chain(global: &Global) -> Result<(), TerminalError> {
-    let network = config::network(global.network.as_deref())?;
-    let report = upkeep::verify_chain(&config::data_folder(global)?, &network)?;
-    let value = json!({
-        "verified": true,
-        "from": report.from,
-        "height": report.height,
-        "tip": report.tip.to_string(),
-        "transactions": report.transactions,
-        "state_rows": report.rows,
-    });
-    print(global, &value, show::fields)
 }
 
 /// Prints an answer: JSON for programs, a person's form else.

@@ -1,6 +1,10 @@
-//! Work on a data folder whose node is stopped: verify, rebuild, dump.
+//! Work on a data folder: verify, rebuild, dump with the node stopped; copies and snapshots of
+//! a running one, and what is made of them.
 
-use std::path::Path;
+mod backup;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chain::audit::{AuditError, AuditReport, audit};
@@ -8,12 +12,16 @@ use chain::execute::StateMachine;
 use chain::ledger::LedgerOptions;
 use chain::mempool::PoolLimits;
 use chain::params::Network;
+use chain::snapshot::SnapshotError;
 use chain::store::{Archive, SqliteArchive, SqliteStore, StoreError};
 use kv::KeyValue;
 
 use crate::folder::{Folder, FolderError};
 use crate::node::{self, NodeError};
 use crate::terminal::progress_bar;
+
+pub use backup::{WalletCopy, backup};
+pub use snapshot::{create_snapshot, restore_snapshot};
 
 /// Why upkeep failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +32,29 @@ pub enum UpkeepError {
     /// There is no chain in the folder.
     #[error("{0} holds no chain; name a node's data folder with --data")]
     NoChain(String),
+    /// Something is where something new is to be made.
+    #[error("{0} is there already; name a new one, nothing is overwritten")]
+    Exists(String),
+    /// The folder has a chain.
+    #[error(
+        "{0} is there already: a snapshot is restored into a data folder without a chain; name \
+         another --data, or move blocks.log, pending.log and index.sqlite* out of this one"
+    )]
+    HasChain(String),
+    /// A file or folder beside the store.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A snapshot cannot be made or is refused.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The ledger.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -107,14 +135,21 @@ pub fn dump_index(
 
 /// Locks a folder that must be there already.
 fn lock(data: &Path) -> Result<Folder, UpkeepError> {
-    if !data.join("blocks.log").exists() {
-        return Err(UpkeepError::NoChain(data.display().to_string()));
+    check_chain(data)?;
+    let folder = Folder::open(data)?;
+    SqliteStore::adopt_second(data)?;
+    Ok(folder)
+}
+
+fn check_chain(data: &Path) -> Result<(), UpkeepError> {
+    if data.join("blocks.log").exists() {
+        return Ok(());
     }
-    Ok(Folder::open(data)?)
+    Err(UpkeepError::NoChain(data.display().to_string()))
 }
 
 /// A ledger that neither signs nor mines.
-fn reader_options(network: &Network) -> LedgerOptions {
+pub(crate) fn reader_options(network: &Network) -> LedgerOptions {
     LedgerOptions {
         network: network.clone(),
         machine: Arc::new(KeyValue),

@@ -12,6 +12,8 @@ pub mod query;
 pub mod state;
 
 mod execute;
+#[cfg(not(target_family = "wasm"))]
+mod transfer;
 
 pub use execute::KeyValue;
 pub use operation::{Expect, Operation, OperationError};

@@ -158,11 +158,16 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(key: &[u8], row: &'a [u8]) -> Resul
 
 /// The fault of a row that is not what the others say it must be.
 pub(crate) fn damaged(key: &[u8], what: &str) -> StoreError {
-    let hex = key.iter().fold(String::new(), |mut text, byte| {
+    let what = format!("row {} {what}", hex(key));
+    StoreError::Inconsistent { path: PathBuf::from("state"), what }
+}
+
+/// A row's key, as people are told of it.
+pub(crate) fn hex(key: &[u8]) -> String {
+    key.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
-    });
-    StoreError::Inconsistent { path: PathBuf::from("state"), what: format!("row {hex} {what}") }
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! An append-only file of checksummed records: `len u32 LE ‖ crc32c u32 LE ‖ payload`, after a
 //! head of `magic (8) ‖ genesis hash (32)`. Holds block bodies, and pending transactions.
 
+mod copy;
 mod holes;
 
 use std::fs::{File, OpenOptions};
@@ -336,7 +337,7 @@ impl RecordLog {
         StoreError::Io { path: self.path.clone(), source }
     }
 
-    fn damaged(&self, offset: u64, what: String) -> StoreError {
+    pub(super) fn damaged(&self, offset: u64, what: String) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), offset, what }
     }
 }

@@ -5,12 +5,17 @@
 //! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
 //! corrupt it, and the log brings them back at the next start.
 
+mod backup;
 mod bodies;
 mod dump;
+mod foundation;
 mod prune;
+mod second;
 mod unwritten;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use miner::Hash;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -25,6 +30,9 @@ use crate::execute::{Delta, Order, Range, Row, RowChange, View};
 use crate::header::{HEADER_BYTES, Header};
 use crate::params::Network;
 use unwritten::Unwritten;
+
+pub use backup::{BackupProgress, BackupReport};
+pub use foundation::Foundation;
 
 const SCHEMA: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"
@@ -59,6 +67,8 @@ pub struct SqliteStore {
     leaves_out_damaged: bool,
     /// Bytes of all bodies, once that is known.
     body_bytes: Option<u64>,
+    /// Of a second index: the log is somebody else's, and not to be read on once this is set.
+    second: Option<Arc<AtomicBool>>,
     genesis: Hash,
 }
 
@@ -117,6 +127,13 @@ impl SqliteArchive {
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+    }
+
+    /// Up to where the index covers the log.
+    fn log_end(&self) -> Result<u64, StoreError> {
+        self.meta("log_end")?
+            .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+            .ok_or_else(|| self.inconsistent("no log_end is recorded"))
     }
 
     fn one<T>(
@@ -297,6 +314,7 @@ impl SqliteStore {
             unindexed: None,
             leaves_out_damaged: false,
             body_bytes: None,
+            second: None,
             genesis,
         };
         if store.archive.meta("genesis")?.is_none() {
@@ -308,7 +326,7 @@ impl SqliteStore {
             store.commit()?;
         }
         store.archive.check_genesis(&genesis)?;
-        store.indexed_end = store.read_log_end()?;
+        store.indexed_end = store.archive.log_end()?;
         let log_end = store.archive.log.end();
         if store.indexed_end > log_end {
             return Err(StoreError::Damaged {
@@ -338,13 +356,6 @@ impl SqliteStore {
             }
         }
         Ok(())
-    }
-
-    fn read_log_end(&self) -> Result<u64, StoreError> {
-        self.archive
-            .meta("log_end")?
-            .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
-            .ok_or_else(|| self.archive.inconsistent("no log_end is recorded"))
     }
 
     /// Writes within the open transaction, or opens one.
@@ -455,7 +466,7 @@ impl Store for SqliteStore {
     }
 
     fn next_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read_unindexed()
+        if self.second.is_some() { self.read_as_second() } else { self.read_unindexed() }
     }
 
     fn indexed_share(&self) -> f64 {

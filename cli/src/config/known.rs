@@ -33,3 +33,16 @@ impl Known {
         Ok(())
     }
 }
+
+/// What the operator knows of the chain, for a command that runs no node.
+///
+/// # Errors
+/// When it does not read, or contradicts the network's.
+pub fn add_landmarks(
+    network: &mut Network,
+    minimum_work: Option<&str>,
+    checkpoints: &[String],
+) -> Result<(), ConfigError> {
+    let minimum_work = minimum_work.map(str::to_string);
+    Known { minimum_work, checkpoints: checkpoints.to_vec(), assume_valid: None }.add_to(network)
+}

@@ -32,6 +32,11 @@ impl StopHandle {
         self.waker.wake();
     }
 
+    /// What is set when the node stops.
+    pub(super) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
+    }
+
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

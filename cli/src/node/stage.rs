@@ -37,7 +37,7 @@ const RECENT_TEMPLATES: usize = 2;
 
 /// Now, as the ledger counts it. The one clock of the stages.
 #[expect(clippy::disallowed_methods, reason = "the driver of the stages reads the clock for them")]
-pub(super) fn now() -> Time {
+pub(crate) fn now() -> Time {
     time_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO))
 }
 
@@ -52,6 +52,8 @@ pub(super) struct LedgerStage {
     /// What the miners were given last, newest at the end.
     pub(super) mining: VecDeque<Arc<Template>>,
     pub(super) progress: SyncProgress,
+    /// Told while no body is missing.
+    pub(super) history: Option<Sender<()>>,
     pub(super) stop: StopHandle,
 }
 
@@ -67,6 +69,9 @@ impl LedgerStage {
             self.take_more(out)?;
             self.ledger.commit(now())?;
             self.speak(out);
+            if let Some(history) = self.history.as_ref().filter(|_| self.has_all_bodies()) {
+                history.try_send(()).ok(); // it is enough to hear it once
+            }
             if self.search.as_ref().is_some_and(|search| !search.is_alive()) {
                 return Err(NodeError::Died("miner".to_string()));
             }
@@ -75,6 +80,10 @@ impl LedgerStage {
             search.set_job(None);
         }
         Ok(self.ledger.flush()?)
+    }
+
+    fn has_all_bodies(&self) -> bool {
+        self.ledger.missing_bodies() == 0
     }
 
     /// Takes what is there already: one commit is enough for all of it. Who is far behind also

@@ -62,6 +62,14 @@ impl SqliteArchive {
         }
     }
 
+    /// Where the records of all bodies are that are here, ascending.
+    pub(super) fn body_places(&self) -> Result<Vec<Location>, StoreError> {
+        let sql = "SELECT offset, length FROM block WHERE offset > 0 ORDER BY offset";
+        self.many(sql, [], |row| {
+            Ok(Location { offset: row.get::<_, i64>(0)?.cast_unsigned(), length: row.get(1)? })
+        })
+    }
+
     pub(super) fn read_pruned(&self) -> Result<u32, StoreError> {
         let Some(bytes) = self.meta(PRUNED_NAME)? else { return Ok(0) };
         let height = bytes.try_into().map(u32::from_le_bytes);
@@ -97,7 +105,7 @@ impl SqliteStore {
     }
 
     /// Goes on at the next whole record; `false` = there is none.
-    fn leave_out(&mut self, what: &str) -> Result<bool, StoreError> {
+    pub(super) fn leave_out(&mut self, what: &str) -> Result<bool, StoreError> {
         let offset = self.indexed_end;
         let Some(next) = self.archive.log.next_whole_after(offset, what)? else {
             return Ok(false);
