@@ -6,10 +6,7 @@ use kv::query::{MAX_PAGE_ENTRIES, Scan, Values};
 use kv::{Entry, Query};
 
 use crate::reply::{Code, Failure};
-use crate::resp::glob;
-
-/// Most bytes of values in an answer, but for the last value.
-const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+use crate::resp::{MAX_VALUE_BYTES, glob};
 
 /// Most live keys that are looked through to answer `KEYS` or `DBSIZE`.
 const MAX_WALK_KEYS: usize = 100_000;
@@ -128,6 +125,11 @@ fn too_much(what: impl std::fmt::Display) -> Failure {
     Failure::new(Code::Refused, what)
 }
 
+/// What the client is told whose values are above [`MAX_VALUE_BYTES`].
+pub fn too_long() -> Failure {
+    too_much("the values are too long for one answer; name fewer keys")
+}
+
 fn latest(query: &Query<'_>, keys: &[Vec<u8>], values: Values) -> Answer {
     let mut list = Vec::with_capacity(keys.len());
     let mut bytes = 0;
@@ -142,7 +144,7 @@ fn latest(query: &Query<'_>, keys: &[Vec<u8>], values: Values) -> Answer {
         }
         bytes += current.value.as_ref().map_or(0, Vec::len);
         if bytes > MAX_VALUE_BYTES {
-            return Ok(Err(too_much("the values are too long for one answer; name fewer keys")));
+            return Ok(Err(too_long()));
         }
         list.push(current);
     }

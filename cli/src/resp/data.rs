@@ -231,6 +231,19 @@ impl Data {
         }
     }
 
+    /// Bytes of values that the reply has.
+    pub fn value_bytes(&self, known: &dyn Known) -> usize {
+        let length = |key: &[u8]| known.value(key).map_or(0, <[u8]>::len);
+        match self {
+            Data::Get(key) | Data::GetDel(key) | Data::Set { key, get: true, .. } => length(key),
+            Data::GetRange(key, start, end) => {
+                range(known.value(key).unwrap_or_default(), *start, *end).len()
+            }
+            Data::MGet(keys) => keys.iter().map(|key| length(key)).sum(),
+            _ => 0,
+        }
+    }
+
     /// Decides on what is known: the reply, once `writes` are accepted.
     pub fn decide(self, known: &dyn Known, writes: &mut Vec<Write>) -> Reply {
         let is_there = |key: &[u8]| known.value(key).is_some();

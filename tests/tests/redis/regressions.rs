@@ -1,7 +1,30 @@
 //! Bugs of the port that were found, each by its name.
 
+use allocation_counter::measure;
+use net::ClientId;
+
 use super::parts::Parts;
 use crate::requests;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Words behind a command.
+fn words(command: &str, words: impl IntoIterator<Item = String>) -> String {
+    words.into_iter().fold(command.to_string(), |line, word| line + " " + &word)
+}
+
+/// Keys that have the longest values, as many as are asked for.
+fn with_long_values(parts: &mut Parts, id: ClientId, count: usize) -> Vec<String> {
+    let keys: Vec<String> = (0..count).map(|number| format!("long{number}")).collect();
+    let value = "v".repeat(LONGEST);
+    for some in keys.chunks(3) {
+        let line =
+            some.iter().fold("MSET".to_string(), |line, key| format!("{line} {key} {value}"));
+        assert_eq!(parts.ask(id, &line), "+OK\r\n");
+    }
+    parts.block();
+    keys
+}
 
 /// The answer was taken for one of the line port, and stopped the node.
 #[test]
@@ -20,4 +43,27 @@ fn the_answer_to_a_client_that_is_gone_is_dropped() {
     }
     let next = parts.connect();
     assert_eq!(parts.ask(next, "GET a"), "$-1\r\n");
+}
+
+/// Values in memory, and those of `EXEC`, were copied as often as they were named.
+#[test]
+fn a_reply_has_at_most_8_mib_of_values_however_they_are_named() {
+    let mut parts = Parts::new();
+    let id = parts.connect();
+    with_long_values(&mut parts, id, 1);
+    let many = |count: usize| words("MGET", vec!["long0".to_string(); count]);
+    assert!(parts.ask(id, &many(1)).starts_with("*1\r\n$65536\r\n"));
+    assert!(parts.ask(id, &many(128)).starts_with("*128\r\n"));
+    let refused = "-REFUSED the values are too long for one answer; name fewer keys\r\n";
+    assert_eq!(parts.ask(id, &many(129)), refused);
+    assert_eq!(parts.ask(id, "MULTI"), "+OK\r\n");
+    for _ in 0..500 {
+        assert_eq!(parts.ask(id, &many(9)), "+QUEUED\r\n");
+    }
+    assert_eq!(parts.ask(id, "SET other 1"), "+QUEUED\r\n");
+    let mut answer = String::new();
+    let memory = measure(|| answer = parts.ask(id, "EXEC"));
+    assert_eq!(answer, refused);
+    assert!(memory.bytes_max < 16 * MIB, "{memory:?}");
+    assert_eq!(parts.ask(id, "EXISTS other"), ":0\r\n", "nothing of it is written");
 }

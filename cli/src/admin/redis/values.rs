@@ -11,12 +11,12 @@ use super::super::{Admin, ReadJob};
 use super::Started;
 use super::own::Own;
 use super::session::{Class, LastWrite, Multi, Queued, Step, WriteState};
-use crate::reads::raw::{Current, RawRead};
+use crate::reads::raw::{Current, RawRead, too_long};
 use crate::reply::Failure;
 use crate::request::Read;
-use crate::resp::MAX_KEYS;
 use crate::resp::data::{Data, Known, Write, check_count, check_key};
 use crate::resp::reply::Reply;
+use crate::resp::{MAX_KEYS, MAX_VALUE_BYTES};
 
 /// Values by key; `None` = it has no live value.
 type Found = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -40,7 +40,7 @@ impl Admin {
     /// Starts a command about values.
     pub(super) fn start_data(&mut self, id: ClientId, class: Class, data: Data) -> Started {
         let keys: Vec<Vec<u8>> = data.must_know().into_iter().map(<[u8]>::to_vec).collect();
-        let mut found = Found::new();
+        let (mut found, mut bytes) = (Found::new(), 0);
         let mut is_known = true;
         for key in &keys {
             if self.session(id).own.value(key).is_some() {
@@ -48,8 +48,11 @@ impl Admin {
             }
             match self.redis.latest.get(key) {
                 Some(value) => {
-                    let value = value.map(<[u8]>::to_vec);
-                    found.insert(key.clone(), value);
+                    bytes += value.map_or(0, <[u8]>::len);
+                    if bytes > MAX_VALUE_BYTES {
+                        return Err(Reply::from(&too_long()));
+                    }
+                    found.insert(key.clone(), value.map(<[u8]>::to_vec));
                 }
                 None => {
                     is_known = false;
@@ -95,7 +98,11 @@ impl Admin {
     ) -> Started {
         let mut writes = Vec::new();
         let own = &self.session(id).own;
-        let reply = data.decide(&Seen { queued: &Found::new(), own, found }, &mut writes);
+        let seen = Seen { queued: &Found::new(), own, found };
+        if data.value_bytes(&seen) > MAX_VALUE_BYTES {
+            return Err(Reply::from(&too_long()));
+        }
+        let reply = data.decide(&seen, &mut writes);
         self.write(id, class, before, reply, writes)
     }
 
@@ -269,12 +276,17 @@ impl Admin {
             found.insert(key, current.value);
         }
         let (mut writes, mut queued, mut replies) = (Vec::new(), Found::new(), Vec::new());
+        let mut bytes = 0;
         for command in queue {
             match command {
                 Queued::Reply(reply) => replies.push(reply),
                 Queued::Data(data) => {
                     let first = writes.len();
                     let seen = Seen { queued: &queued, own: &session.own, found: &found };
+                    bytes += data.value_bytes(&seen);
+                    if bytes > MAX_VALUE_BYTES {
+                        return Err(Reply::from(&too_long()));
+                    }
                     replies.push(data.decide(&seen, &mut writes));
                     for Write { key, value, expect } in &mut writes[first..] {
                         // Only the first write of a key meets the version that was watched.
