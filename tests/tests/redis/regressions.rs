@@ -67,3 +67,24 @@ fn a_reply_has_at_most_8_mib_of_values_however_they_are_named() {
     assert!(memory.bytes_max < 16 * MIB, "{memory:?}");
     assert_eq!(parts.ask(id, "EXISTS other"), ":0\r\n", "nothing of it is written");
 }
+
+/// Every pattern that matches told every event, in memory, before anybody could read.
+#[test]
+fn a_subscriber_that_does_not_read_is_ended_and_patterns_are_few() {
+    let mut parts = Parts::new();
+    let (writer, greedy, modest) = (parts.connect(), parts.connect(), parts.connect());
+    let patterns = |count: usize| words("PSUBSCRIBE", (1..=count).map(|stars| "*".repeat(stars)));
+    parts.send(greedy, &requests(&[&patterns(80)]));
+    parts.send(modest, &requests(&["PSUBSCRIBE __keyspace@0__:*"]));
+    parts.said(modest);
+    parts.send(writer, &requests(&[&words("MSET", (0..1000).map(|n| format!("{n:0>200} 1")))]));
+    parts.ledger_works();
+    parts.port_hears();
+    assert!(parts.said(greedy).len() < 20 * 1024 * 1024);
+    assert!(parts.is_closed(greedy) && !parts.is_closed(modest));
+    assert_eq!(parts.said(modest).matches("pending").count(), 1000);
+    let other = parts.connect();
+    let answer = parts.ask(other, &patterns(200));
+    let refused = "-ERR the patterns of a connection have at most 4096 bytes\r\n";
+    assert!(answer.ends_with(refused), "{answer}");
+}

@@ -23,6 +23,13 @@ use crate::resp::reply::Reply;
 /// Channels and patterns of one connection.
 const MAX_SUBSCRIPTIONS: usize = 1024;
 
+/// Bytes of the patterns of one connection: each is held against every event, and that takes up to
+/// as many steps as the product of its length and the channel's.
+const MAX_PATTERNS_BYTES: usize = 4096;
+
+/// Bytes that wait for a connection at which it is sent no more events, but disconnected.
+const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+
 /// What the channels of keys start with, as in Redis.
 const KEYSPACE: &[u8] = b"__keyspace@0__:";
 /// What those of events start with.
@@ -219,19 +226,25 @@ impl Admin {
 
     /// Tells those who have asked for it what happened.
     fn publish(&mut self, events: &[KeyEvent]) {
-        let mut told = Vec::new();
+        let (mut told, mut late) = (Vec::new(), Vec::new());
         for (id, client) in &mut self.clients {
             let Some(session) = &mut client.redis else { continue };
-            if !session.is_subscribed() {
+            if !session.is_subscribed() || session.closing {
                 continue;
             }
             for KeyEvent { name, key } in events {
                 tell(session, &[KEYSPACE, key].concat(), name.as_bytes());
                 tell(session, &[KEYEVENT, name.as_bytes()].concat(), key);
+                if client.unsent + session.out.len() > MAX_EVENT_BYTES {
+                    session.closing = true;
+                    late.push(*id);
+                    break;
+                }
             }
             told.push(*id);
         }
         told.into_iter().for_each(|id| self.flush_redis(id));
+        late.into_iter().for_each(|id| self.close(id));
     }
 
     pub(super) fn subscription_command(
@@ -263,6 +276,11 @@ impl Admin {
             if adds && session.channels.len() + session.patterns.len() == MAX_SUBSCRIPTIONS {
                 let what = format_args!("a connection has at most {MAX_SUBSCRIPTIONS} channels");
                 return Err(Reply::error(what));
+            }
+            let bytes: usize = session.patterns.iter().map(Vec::len).sum();
+            if adds && of_patterns && bytes + channel.len() > MAX_PATTERNS_BYTES {
+                let what = "the patterns of a connection have at most";
+                return Err(Reply::error(format_args!("{what} {MAX_PATTERNS_BYTES} bytes")));
             }
             let all = if of_patterns { &mut session.patterns } else { &mut session.channels };
             if adds {
