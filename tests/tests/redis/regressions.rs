@@ -88,3 +88,15 @@ fn a_subscriber_that_does_not_read_is_ended_and_patterns_are_few() {
     let refused = "-ERR the patterns of a connection have at most 4096 bytes\r\n";
     assert!(answer.ends_with(refused), "{answer}");
 }
+
+/// What followed a line was copied for each.
+#[test]
+fn many_lines_at_once_are_not_copied_for_each() {
+    let mut parts = Parts::new();
+    let id = parts.connect();
+    let lines = b"\n".repeat(20_000);
+    let memory = measure(|| parts.send(id, &lines));
+    assert!(memory.bytes_total < 4 * MIB, "{memory:?}");
+    parts.send(id, b"PING\n");
+    assert_eq!(parts.said(id), "+PONG\r\n");
+}
