@@ -100,3 +100,35 @@ fn many_lines_at_once_are_not_copied_for_each() {
     parts.send(id, b"PING\n");
     assert_eq!(parts.said(id), "+PONG\r\n");
 }
+
+/// The number of a version that was expected of a write that failed went to another's.
+#[test]
+fn exec_sees_that_another_version_has_the_number_that_was_watched() {
+    let mut parts = Parts::new();
+    let (one, other) = (parts.connect(), parts.connect());
+    assert_eq!(parts.ask(other, "SET n b"), "+OK\r\n");
+    assert_eq!(parts.ask(one, "SET n a NX"), "+OK\r\n");
+    assert_eq!(parts.ask(one, "WATCH n"), "+OK\r\n");
+    assert_eq!(parts.ask(one, "GET n"), "$1\r\na\r\n");
+    parts.block();
+    assert_eq!(parts.ask(one, "GET n"), "$1\r\nb\r\n", "it was faster");
+    parts.send(one, &requests(&["MULTI", "SET n c", "EXEC"]));
+    parts.settle();
+    assert_eq!(parts.said(one), "+OK\r\n+QUEUED\r\n*-1\r\n");
+}
+
+/// A block that is undone gives its versions' numbers back, too.
+#[test]
+fn exec_sees_that_a_watched_version_was_undone() {
+    let mut parts = Parts::new();
+    let (one, other) = (parts.connect(), parts.connect());
+    assert_eq!(parts.ask(other, "SET n a"), "+OK\r\n");
+    parts.block();
+    assert_eq!(parts.ask(one, "WATCH n"), "+OK\r\n");
+    parts.reorganise();
+    parts.block(); // the write is in a block again
+    assert_eq!(parts.ask(one, "GET n"), "$1\r\na\r\n");
+    parts.send(one, &requests(&["MULTI", "SET n c", "EXEC"]));
+    parts.settle();
+    assert_eq!(parts.said(one), "+OK\r\n+QUEUED\r\n*-1\r\n");
+}

@@ -46,6 +46,7 @@ impl Admin {
     pub(in super::super) fn redis_tip_changed(&mut self, change: &TipChange) {
         self.redis.latest.tip_changed(change);
         self.follow_writes(change);
+        self.follow_watched(change);
         let has_sessions = self.clients.values().any(|client| client.redis.is_some());
         if has_sessions {
             if self.has_subscribers() {
@@ -89,12 +90,34 @@ impl Admin {
         }
     }
 
+    /// Notes which watched versions are undone: others may get their numbers.
+    fn follow_watched(&mut self, change: &TipChange) {
+        if change.reverted.is_empty() {
+            return;
+        }
+        for client in self.clients.values_mut() {
+            let Some(session) = client.redis.as_mut() else { continue };
+            if session.watched.is_empty() {
+                continue;
+            }
+            for reverted in &change.reverted {
+                for transaction in reverted.block.transactions() {
+                    let operations = transaction.operations.iter();
+                    session.have_changed(operations.filter_map(|bytes| key_of(bytes)));
+                }
+            }
+        }
+    }
+
     fn set_state(&mut self, txid: &Hash, state: WriteState) {
         let Some(id) = self.redis.writers.get(txid) else { return };
         let client = self.clients.get_mut(id);
         let Some(session) = client.and_then(|client| client.redis.as_mut()) else { return };
         if !matches!(state, WriteState::Pending) {
-            session.own.gone(txid);
+            let keys = session.own.gone(txid);
+            if !matches!(state, WriteState::Included { applied: true, .. }) {
+                session.have_changed(keys.iter().map(Vec::as_slice));
+            }
         }
         match &mut session.last_write {
             // Blocks that hold it may still be undone.

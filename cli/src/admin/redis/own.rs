@@ -51,8 +51,9 @@ impl Own {
         self.transactions.iter().map(|(txid, ..)| txid)
     }
 
-    /// Takes in a transaction that waits from now on. Returns those that are forgotten for it.
-    pub(super) fn accepted(&mut self, txid: Hash, writes: Vec<Write>) -> Vec<Hash> {
+    /// Takes in a transaction that waits from now on. Returns those that are forgotten for it, with
+    /// their keys.
+    pub(super) fn accepted(&mut self, txid: Hash, writes: Vec<Write>) -> Vec<(Hash, Vec<Vec<u8>>)> {
         let mut keys = Vec::with_capacity(writes.len());
         let mut bytes = 0;
         for Write { key, value, .. } in writes {
@@ -68,28 +69,28 @@ impl Own {
             || (self.bytes > MAX_BYTES && self.transactions.len() > 1)
         {
             let oldest = self.transactions[0].0;
-            self.gone(&oldest);
-            forgotten.push(oldest);
+            forgotten.push((oldest, self.gone(&oldest)));
         }
         forgotten
     }
 
-    /// Forgets a transaction that is in a block, or will never be in one.
-    pub(super) fn gone(&mut self, txid: &Hash) {
+    /// Forgets a transaction that is in a block, or will never be in one. Returns its keys.
+    pub(super) fn gone(&mut self, txid: &Hash) -> Vec<Vec<u8>> {
         let Some(at) = self.transactions.iter().position(|(other, ..)| other == txid) else {
-            return;
+            return Vec::new();
         };
         let (_, keys, bytes) = self.transactions.remove(at).expect("just found");
         self.bytes -= bytes;
-        for key in keys {
-            let Some(pending) = self.keys.get_mut(&key) else { continue };
+        for key in &keys {
+            let Some(pending) = self.keys.get_mut(key) else { continue };
             pending.versions -= 1;
             // Transactions of one account come in their order. When a later one is gone before an
             // earlier one, it was dropped: the earlier one's value is not known any more.
             if pending.versions == 0 || pending.last == *txid {
-                self.keys.remove(&key);
+                self.keys.remove(key);
             }
         }
+        keys
     }
 }
 

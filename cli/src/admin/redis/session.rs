@@ -37,8 +37,8 @@ pub(in super::super) struct Session {
     /// Whether nothing more is served and the connection ends with the last reply.
     pub(super) closing: bool,
     pub(super) multi: Option<Multi>,
-    /// Watched keys with the version that `EXEC` must find.
-    pub(super) watched: BTreeMap<Vec<u8>, u64>,
+    /// Watched keys with the version that `EXEC` must find; `None` = the key has changed.
+    pub(super) watched: BTreeMap<Vec<u8>, Option<u64>>,
     pub(super) own: Own,
     pub(super) last_write: Option<LastWrite>,
     pub(super) waiting: Option<Waiting>,
@@ -253,6 +253,16 @@ impl Session {
         while let Some(Slot { step: Step::Done(bytes), .. }) = self.slots.front() {
             self.out.extend_from_slice(bytes);
             self.slots.pop_front();
+        }
+    }
+
+    /// Notes that these keys are not what they were when they were watched, even if their versions
+    /// will have the same numbers.
+    pub(super) fn have_changed<'a>(&mut self, keys: impl IntoIterator<Item = &'a [u8]>) {
+        for key in keys {
+            if let Some(expected) = self.watched.get_mut(key) {
+                *expected = None;
+            }
         }
     }
 

@@ -147,7 +147,11 @@ impl Admin {
             return Reply::OK;
         };
         let before = session.last_write.replace(LastWrite { txid, state: WriteState::Pending });
-        let mut forgotten = session.own.accepted(txid, writes);
+        let mut forgotten = Vec::new();
+        for (txid, keys) in session.own.accepted(txid, writes) {
+            session.have_changed(keys.iter().map(Vec::as_slice)); // they are not followed any more
+            forgotten.push(txid);
+        }
         // Its own place in the list of writers ends with the last of what it is there for.
         let is_own = |txid| session.own.transactions().any(|own| *own == txid);
         forgotten.extend(before.map(|last| last.txid).filter(|txid| !is_own(*txid)));
@@ -180,7 +184,7 @@ impl Admin {
                 let session = self.session(id);
                 for (key, current) in keys.into_iter().zip(list) {
                     let version = current.version + session.own.versions(&key);
-                    session.watched.entry(key).or_insert(version);
+                    session.watched.entry(key).or_insert(Some(version));
                 }
                 Ok(Some(Reply::OK))
             }
@@ -270,7 +274,7 @@ impl Admin {
         let mut found = Found::new();
         for (key, current) in keys.into_iter().zip(list) {
             let version = current.version + session.own.versions(&key);
-            if watched.get(&key).is_some_and(|expected| *expected != version) {
+            if watched.get(&key).is_some_and(|expected| *expected != Some(version)) {
                 return Ok(Some(Reply::NullArray));
             }
             found.insert(key, current.value);
@@ -290,7 +294,7 @@ impl Admin {
                     replies.push(data.decide(&seen, &mut writes));
                     for Write { key, value, expect } in &mut writes[first..] {
                         // Only the first write of a key meets the version that was watched.
-                        if let Some(version) = watched.remove(key) {
+                        if let Some(version) = watched.remove(key).flatten() {
                             *expect = Expect::Version(version);
                         }
                         queued.insert(key.clone(), value.clone());
