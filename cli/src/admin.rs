@@ -297,10 +297,10 @@ impl Service for Admin {
 
     fn closed(&mut self, now: Millis, id: ClientId) {
         self.now = now;
+        self.asked.retain(|_, asked| asked.client() != id);
         if let Some(session) = self.clients.remove(&id).and_then(|client| client.redis) {
             self.forget_redis(&session);
         }
-        self.asked.retain(|_, asked| asked.client() != id);
         self.lives.forget(id);
     }
 

@@ -41,12 +41,15 @@ pub(super) struct Redis {
     cursors: Cursors,
     /// Whose transactions wait for a block, or are the newest of a connection.
     writers: BTreeMap<Hash, ClientId>,
+    /// Questions whose readers have seen a block that the port was not told of yet.
+    early: Vec<RequestId>,
 }
 
 impl Redis {
     pub(super) fn new(tip: chain::store::ChainPoint) -> Redis {
         let latest = Latest::new(tip, CACHE_BYTES);
-        Redis { latest, cursors: Cursors::default(), writers: BTreeMap::new() }
+        let (cursors, writers, early) = Default::default();
+        Redis { latest, cursors, writers, early }
     }
 }
 
@@ -315,8 +318,9 @@ impl Admin {
         self.redis.latest.read_at(tip);
     }
 
-    /// Forgets a connection that is gone.
+    /// Forgets a connection that is gone, whose questions are forgotten already.
     pub(super) fn forget_redis(&mut self, session: &Session) {
+        self.redis.early.retain(|request| self.asked.contains_key(request));
         for txid in session.own.transactions() {
             self.redis.writers.remove(txid);
         }

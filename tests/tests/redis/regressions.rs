@@ -132,3 +132,38 @@ fn exec_sees_that_a_watched_version_was_undone() {
     parts.settle();
     assert_eq!(parts.said(one), "+OK\r\n+QUEUED\r\n*-1\r\n");
 }
+
+/// A block that the reader had seen and the port had not was counted twice.
+#[test]
+fn watch_counts_a_write_once_while_the_news_of_its_block_is_on_the_way() {
+    let mut parts = Parts::new();
+    let (one, other) = (parts.connect(), parts.connect());
+    assert_eq!(parts.ask(one, "SET n a"), "+OK\r\n");
+    parts.mine();
+    parts.send(one, &requests(&["WATCH n"]));
+    parts.readers_answer();
+    parts.port_hears();
+    parts.settle();
+    assert_eq!(parts.said(one), "+OK\r\n");
+    assert_eq!(parts.ask(other, "SET n b"), "+OK\r\n");
+    parts.block();
+    parts.send(one, &requests(&["MULTI", "SET n c", "EXEC"]));
+    parts.settle();
+    assert_eq!(parts.said(one), "+OK\r\n+QUEUED\r\n*-1\r\n");
+}
+
+/// What was read before the block was answered after the port had forgotten the write for it.
+#[test]
+fn a_connection_reads_its_write_although_the_reader_is_late() {
+    let mut parts = Parts::new();
+    let id = parts.connect();
+    assert_eq!(parts.ask(id, "SET n a"), "+OK\r\n");
+    parts.send(id, &requests(&["MGET n other"]));
+    let job = parts.questions().remove(0);
+    let late = parts.read(&job);
+    parts.mine();
+    parts.port_hears();
+    parts.port_is_told(late);
+    parts.settle();
+    assert_eq!(parts.said(id), "*2\r\n$1\r\na\r\n$-1\r\n");
+}

@@ -47,6 +47,9 @@ impl Admin {
         self.redis.latest.tip_changed(change);
         self.follow_writes(change);
         self.follow_watched(change);
+        for request in std::mem::take(&mut self.redis.early) {
+            self.read_again(request);
+        }
         let has_sessions = self.clients.values().any(|client| client.redis.is_some());
         if has_sessions {
             if self.has_subscribers() {

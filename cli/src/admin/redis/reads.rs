@@ -122,12 +122,18 @@ impl Admin {
         tip: Option<ChainPoint>,
         answer: Result<Found, Failure>,
     ) {
-        self.forget(request);
         let found = match answer {
             Ok(found) => found,
             Err(failure) => return self.not_found(id, request, &failure),
         };
         let tip = tip.expect("who has answered has seen a tip");
+        if !self.redis.latest.is_at(tip) && self.needs_the_tip(id, request) {
+            return match self.redis.latest.is_before(tip) {
+                true => self.read_again(request),
+                false => self.redis.early.push(request), // the port will be told of it soon
+            };
+        }
+        self.forget(request);
         if let Found::Latest(list) = found {
             let started = self.found_latest(id, request, tip, list);
             return self.stepped(id, request, started);

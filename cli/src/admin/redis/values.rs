@@ -36,6 +36,18 @@ impl Known for Seen<'_> {
     }
 }
 
+/// What a step must know of the latest versions of keys.
+fn question(step: &Step) -> Option<RawRead> {
+    let owned = |keys: Vec<&[u8]>| keys.into_iter().map(<[u8]>::to_vec).collect();
+    let (keys, values) = match step {
+        Step::Look(data) => (owned(data.must_know()), Values::Read),
+        Step::Watch(keys) => (keys.clone(), Values::Skip),
+        Step::Exec { keys, .. } => (keys.clone(), Values::Read),
+        _ => return None,
+    };
+    Some(RawRead::Latest { keys, values })
+}
+
 impl Admin {
     /// Starts a command about values.
     pub(super) fn start_data(&mut self, id: ClientId, class: Class, data: Data) -> Started {
@@ -64,8 +76,37 @@ impl Admin {
             return self.decide(id, class, None, data, &found);
         }
         // All of them from one snapshot.
-        let read = RawRead::Latest { keys, values: Values::Read };
-        self.read_redis(id, class, read, Step::Look(data))
+        self.look(id, class, Step::Look(data))
+    }
+
+    /// Asks a reader what a step must know.
+    fn look(&mut self, id: ClientId, class: Class, step: Step) -> Started {
+        let read = question(&step).expect("it is one that waits for the latest versions of keys");
+        self.read_redis(id, class, read, step)
+    }
+
+    /// Whether what is read for a request is put together with what this port knows of the chain,
+    /// so that both must be of the same tip.
+    pub(super) fn needs_the_tip(&mut self, id: ClientId, request: RequestId) -> bool {
+        let session = self.session(id);
+        let has_written = session.last_write.is_some();
+        match session.step(request) {
+            Some(Step::Look(_)) => has_written,
+            Some(Step::Watch(_) | Step::Exec { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Asks a reader once more.
+    pub(super) fn read_again(&mut self, request: RequestId) {
+        let Some(id) = self.asked.get(&request).map(|asked| asked.client()) else { return };
+        let Some(read) = self.session(id).step(request).and_then(|step| question(step)) else {
+            return;
+        };
+        let job = ReadJob { request, read: Read::Raw(read) };
+        if let Err(failure) = (self.joints.reads)(job) {
+            self.not_found(id, request, &failure);
+        }
     }
 
     /// Asks a reader.
@@ -213,8 +254,7 @@ impl Admin {
                 let keys = &words[1..];
                 keys.iter().try_for_each(|key| check_key(key))?;
                 check_count(keys.len() + session.watched.len())?;
-                let read = RawRead::Latest { keys: keys.to_vec(), values: Values::Skip };
-                self.read_redis(id, Class::Alone, read, Step::Watch(keys.to_vec()))
+                self.look(id, Class::Alone, Step::Watch(keys.to_vec()))
             }
             (b"DISCARD", Some(_)) => {
                 session.end_transaction();
@@ -250,9 +290,7 @@ impl Admin {
             session.end_transaction();
             return Err(Reply::error("too many keys are queued for one transaction"));
         }
-        let read = RawRead::Latest { keys: keys.clone(), values: Values::Read };
-        let started =
-            self.read_redis(id, Class::Alone, read, Step::Exec { queue: multi.queue, keys });
+        let started = self.look(id, Class::Alone, Step::Exec { queue: multi.queue, keys });
         if started.is_err() {
             self.session(id).end_transaction();
         }
