@@ -196,8 +196,9 @@ impl Client {
 
     /// Since when it is idle; `None` while it waits for something.
     pub(super) fn idle_at(&self) -> Option<Millis> {
-        let subscribed = self.redis.as_ref().is_some_and(|session| session.is_subscribed());
-        (!self.busy && !subscribed && self.watches.is_empty()).then_some(self.active_at)
+        let session = self.redis.as_ref();
+        let awaits = session.is_some_and(|it| it.is_subscribed() || !it.is_at_rest());
+        (!self.busy && !awaits && self.watches.is_empty()).then_some(self.active_at)
     }
 
     pub(super) fn watches(&self) -> bool {

@@ -291,6 +291,7 @@ impl Admin {
 
     /// Replies to a request that other threads have worked on, and goes on.
     fn settle_redis(&mut self, id: ClientId, request: RequestId, reply: &Reply) {
+        self.clients.get_mut(&id).expect("it is being served").active_at = self.now;
         self.session(id).settle(request, reply);
         self.serve_redis(id);
     }

@@ -8,6 +8,9 @@ use crate::requests;
 
 const MIB: u64 = 1024 * 1024;
 
+/// Ten minutes and a bit: longer than a client may be idle.
+const LONG_MS: u64 = 11 * 60 * 1000;
+
 /// Words behind a command.
 fn words(command: &str, words: impl IntoIterator<Item = String>) -> String {
     words.into_iter().fold(command.to_string(), |line, word| line + " " + &word)
@@ -166,4 +169,29 @@ fn a_connection_reads_its_write_although_the_reader_is_late() {
     parts.port_is_told(late);
     parts.settle();
     assert_eq!(parts.said(id), "*2\r\n$1\r\na\r\n$-1\r\n");
+}
+
+/// It was taken for idle while its question was asked again, and after its answer.
+#[test]
+fn who_waits_in_xread_for_longer_than_one_may_be_idle_is_answered() {
+    let mut parts = Parts::new();
+    let (reader, writer) = (parts.connect(), parts.connect());
+    parts.send(reader, &requests(&["XREAD BLOCK 0 STREAMS n $"]));
+    parts.settle();
+    for key in ["other", "n"] {
+        parts.pass(LONG_MS);
+        assert_eq!(parts.ask(writer, &format!("SET {key} 1")), "+OK\r\n");
+        parts.mine();
+        parts.port_hears();
+        assert!(!parts.is_closed(reader), "it waits");
+        parts.settle();
+    }
+    let answer = parts.said(reader);
+    assert!(answer.starts_with("*1\r\n*2\r\n$1\r\nn\r\n"), "{answer}");
+    parts.pass(1000);
+    parts.port_hears();
+    assert!(!parts.is_closed(reader), "it was just answered");
+    parts.pass(LONG_MS);
+    parts.port_hears();
+    assert!(parts.is_closed(reader), "it is idle");
 }

@@ -7,6 +7,7 @@ use chain::tx::Transaction;
 use kv::{Operation, Outcome};
 use net::{ClientId, Millis};
 
+use super::super::client::Client;
 use super::super::{Admin, ReadJob};
 use super::Started;
 use super::reads::deadline;
@@ -56,6 +57,7 @@ impl Admin {
                 self.publish(&events_of(change));
             }
             self.go_on_waiting(change.tip.height);
+            self.ask_for_all_news();
         }
     }
 
@@ -131,18 +133,13 @@ impl Admin {
         }
     }
 
-    /// Answers those whose wait is over with this tip, and asks again for those who wait for
-    /// versions.
+    /// Answers those whose last write is settled with this tip.
     fn go_on_waiting(&mut self, tip: u32) {
-        let (mut settled, mut ask) = (Vec::new(), Vec::new());
+        let mut settled = Vec::new();
         for (id, client) in &self.clients {
             let Some(session) = &client.redis else { continue };
-            match &session.waiting {
-                None => {}
-                Some(Waiting::News { .. }) => ask.push(*id),
-                Some(Waiting::Confirmations { count, .. }) => {
-                    settled.extend(verdict(session, *count, tip).map(|reply| (*id, reply)));
-                }
+            if let Some(Waiting::Confirmations { count, .. }) = &session.waiting {
+                settled.extend(verdict(session, *count, tip).map(|reply| (*id, reply)));
             }
         }
         for (id, reply) in settled {
@@ -153,7 +150,18 @@ impl Admin {
         for id in ids.collect::<Vec<_>>() {
             self.mine_for(id, tip);
         }
-        ask.into_iter().for_each(|id| self.ask_for_news(id));
+    }
+
+    /// Looks for new versions again, for all who wait for some.
+    fn ask_for_all_news(&mut self) {
+        let waits = |client: &Client| {
+            let waiting = client.redis.as_ref().and_then(|session| session.waiting.as_ref());
+            matches!(waiting, Some(Waiting::News { .. }))
+        };
+        let clients = self.clients.iter().filter(|(_, client)| waits(client));
+        for id in clients.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.ask_for_news(id);
+        }
     }
 
     /// Ends the waits whose time is over.

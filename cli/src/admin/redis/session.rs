@@ -197,7 +197,7 @@ impl Session {
     }
 
     /// Whether no other thread works on anything of it.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in super::super) fn is_at_rest(&self) -> bool {
         self.slots.is_empty()
     }
 
