@@ -66,7 +66,7 @@ impl Admin {
             };
             let (busy, unsent) = (client.busy, client.unsent);
             let Some(session) = &mut client.redis else { return };
-            if busy || session.closing || unsent + session.out.len() > UNSENT_BYTES {
+            if busy || session.closing || unsent + session.reply_bytes() > UNSENT_BYTES {
                 break;
             }
             let next = match session.held.take() {
@@ -121,7 +121,8 @@ impl Admin {
             Some(_) => Class::Alone,
             None => class(&name, words.len()),
         };
-        if !session.may_start(class) {
+        let values = if name == b"MGET" { words.len() - 1 } else { 1 };
+        if !session.may_start(class, values) {
             return Some(words);
         }
         if class == Class::Read && name == b"GET" && self.get_at_once(id, &words) {

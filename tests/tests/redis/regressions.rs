@@ -11,6 +11,9 @@ const MIB: u64 = 1024 * 1024;
 /// Ten minutes and a bit: longer than a client may be idle.
 const LONG_MS: u64 = 11 * 60 * 1000;
 
+/// As long as values may be.
+const LONGEST: usize = 64 * 1024;
+
 /// Words behind a command.
 fn words(command: &str, words: impl IntoIterator<Item = String>) -> String {
     words.into_iter().fold(command.to_string(), |line, word| line + " " + &word)
@@ -194,4 +197,43 @@ fn who_waits_in_xread_for_longer_than_one_may_be_idle_is_answered() {
     parts.pass(LONG_MS);
     parts.port_hears();
     assert!(parts.is_closed(reader), "it is idle");
+}
+
+/// Each of 64 requests could have an answer of 8 MiB under way.
+#[test]
+fn large_reads_of_a_connection_are_worked_on_one_by_one() {
+    let mut parts = Parts::new();
+    let (small, large) = (parts.connect(), parts.connect());
+    let gets: Vec<String> = (0..100).map(|number| format!("GET a{number}")).collect();
+    parts.send(small, &requests(&gets.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(parts.questions().len(), 64);
+    let mget = words("MGET", (0..200).map(|number| format!("b{number}")));
+    parts.send(large, &requests(&[mget.as_str(); 5]));
+    for _ in 0..5 {
+        let jobs = parts.questions();
+        assert_eq!(jobs.len(), 1);
+        let event = parts.read(&jobs[0]);
+        parts.port_is_told(event);
+    }
+    assert_eq!(parts.said(large), format!("*200\r\n{}", "$-1\r\n".repeat(200)).repeat(5));
+}
+
+/// Replies from memory piled up behind one that was read.
+#[test]
+fn replies_that_wait_for_a_reader_are_bounded() {
+    let mut parts = Parts::new();
+    let id = parts.connect();
+    with_long_values(&mut parts, id, 1);
+    parts.ask(id, "GET long0");
+    let mget = words("MGET", vec!["long0".to_string(); 60]);
+    let lines = [&["GET unknown"][..], &[mget.as_str(); 20]].concat();
+    let memory = measure(|| parts.send(id, &requests(&lines)));
+    assert!(memory.bytes_max < 40 * MIB, "{memory:?}");
+    let mut bytes = 0;
+    while bytes < 20 * 60 * LONGEST {
+        parts.settle();
+        let said = parts.said(id).len();
+        assert!(said > 0, "{bytes} bytes, and no more");
+        bytes += said;
+    }
 }

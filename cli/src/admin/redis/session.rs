@@ -13,7 +13,8 @@ use crate::resp::data::{Data, Write};
 use crate::resp::parser::Parser;
 use crate::resp::reply::{Reply, Version};
 
-/// Requests of one connection that other threads may work on at a time.
+/// Requests of one connection that other threads may work on at a time, those that read several
+/// values counted once for each. One alone may read more.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// The connection.
@@ -62,6 +63,16 @@ pub(super) enum Class {
 struct Slot {
     request: Option<RequestId>,
     step: Step,
+}
+
+impl Slot {
+    /// How many values it reads, at least 1.
+    fn values(&self) -> usize {
+        match &self.step {
+            Step::Look(Data::MGet(keys)) => keys.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// What a request waits for.
@@ -190,10 +201,20 @@ impl Session {
         }
     }
 
-    /// Whether a request of this class may be started now.
-    pub(super) fn may_start(&self, class: Class) -> bool {
+    /// Whether a request of this class that reads so many values may be started now.
+    pub(super) fn may_start(&self, class: Class, values: usize) -> bool {
         let alike = class != Class::Alone && class == self.in_flight;
-        self.slots.is_empty() || (alike && self.slots.len() < MAX_IN_FLIGHT)
+        let under_way: usize = self.slots.iter().map(Slot::values).sum();
+        self.slots.is_empty() || (alike && under_way + values <= MAX_IN_FLIGHT)
+    }
+
+    /// Bytes of replies that are not yet given to the reactor.
+    pub(super) fn reply_bytes(&self) -> usize {
+        let done = self.slots.iter().map(|slot| match &slot.step {
+            Step::Done(bytes) => bytes.len(),
+            _ => 0,
+        });
+        self.out.len() + done.sum::<usize>()
     }
 
     /// Whether no other thread works on anything of it.
@@ -301,15 +322,16 @@ mod tests {
     #[test]
     fn only_what_is_alike_is_worked_on_together() {
         let mut session = session();
-        assert!([Class::Read, Class::Write, Class::Alone].iter().all(|c| session.may_start(*c)));
+        let classes = [Class::Read, Class::Write, Class::Alone];
+        assert!(classes.iter().all(|class| session.may_start(*class, 1)));
         session.begin(Class::Write, RequestId(1), get(b"a"));
-        assert!(session.may_start(Class::Write));
-        assert!(!session.may_start(Class::Read) && !session.may_start(Class::Alone));
+        assert!(session.may_start(Class::Write, 1));
+        assert!(!session.may_start(Class::Read, 1) && !session.may_start(Class::Alone, 1));
         for request in 2..=MAX_IN_FLIGHT as u64 {
             session.begin(Class::Write, RequestId(request), get(b"a"));
         }
-        assert!(!session.may_start(Class::Write));
+        assert!(!session.may_start(Class::Write, 1));
         session.settle(RequestId(1), &Reply::OK);
-        assert!(session.may_start(Class::Write));
+        assert!(session.may_start(Class::Write, 1) && !session.may_start(Class::Write, 2));
     }
 }
