@@ -20,13 +20,8 @@ const MAX_KEYS_FOUND: usize = 10_000;
 /// A question.
 #[derive(Clone, Debug)]
 pub enum RawRead {
-    /// The latest versions of keys.
-    Latest {
-        /// Which.
-        keys: Vec<Vec<u8>>,
-        /// Whether to read values too.
-        values: Values,
-    },
+    /// The latest versions of keys, some with their values.
+    Latest(Vec<(Vec<u8>, Values)>),
     /// Some live keys that match a pattern.
     Page {
         /// The pattern.
@@ -80,8 +75,17 @@ pub enum Found {
 pub struct Current {
     /// The number of its latest version; 0 = it was never written.
     pub version: u64,
-    /// Its live value, when values were asked for.
+    /// Whether it has a live value.
+    pub is_live: bool,
+    /// That, if it was asked for.
     pub value: Option<Vec<u8>>,
+}
+
+impl Current {
+    /// Its live value, no bytes if that was not asked for.
+    pub fn live(self) -> Option<Vec<u8>> {
+        self.is_live.then(|| self.value.unwrap_or_default())
+    }
 }
 
 /// New versions of a key.
@@ -104,7 +108,7 @@ pub(super) fn answer(
     read: &RawRead,
 ) -> Result<Result<Found, Failure>, StoreError> {
     Ok(match read {
-        RawRead::Latest { keys, values } => latest(query, keys, *values)?,
+        RawRead::Latest(keys) => latest(query, keys)?,
         RawRead::Page { pattern, after, limit } => {
             Ok(page(query, pattern, after.as_deref(), *limit)?)
         }
@@ -130,16 +134,17 @@ pub fn too_long() -> Failure {
     too_much("the values are too long for one answer; name fewer keys")
 }
 
-fn latest(query: &Query<'_>, keys: &[Vec<u8>], values: Values) -> Answer {
+fn latest(query: &Query<'_>, keys: &[(Vec<u8>, Values)]) -> Answer {
     let mut list = Vec::with_capacity(keys.len());
     let mut bytes = 0;
-    for key in keys {
+    for (key, values) in keys {
         let Some(head) = query.head(key)? else {
-            list.push(Current { version: 0, value: None });
+            list.push(Current { version: 0, is_live: false, value: None });
             continue;
         };
-        let mut current = Current { version: head.version, value: None };
-        if values == Values::Read && !head.deleted {
+        let is_live = !head.deleted;
+        let mut current = Current { version: head.version, is_live, value: None };
+        if *values == Values::Read && is_live {
             current.value = query.latest(key)?.map(|entry| entry.value);
         }
         bytes += current.value.as_ref().map_or(0, Vec::len);

@@ -1,6 +1,7 @@
 //! The commands that read and write values: what they must know, and what they do with it.
 
 use kv::Expect;
+use kv::query::Values;
 
 use super::MAX_KEYS;
 use super::parser::number;
@@ -76,7 +77,7 @@ pub struct Write {
 
 /// The values that a command must know.
 pub trait Known {
-    /// The live value of a key.
+    /// The live value of a key; any bytes when only its being there was asked for.
     fn value(&self, key: &[u8]) -> Option<&[u8]>;
 }
 
@@ -209,6 +210,26 @@ impl Data {
             Data::Set { when: When::Always, get: false, .. } | Data::MSet(_) => Vec::new(),
             Data::Set { key, .. } => vec![key],
             Data::MSetNx(pairs) => pairs.iter().map(|(key, _)| key.as_slice()).collect(),
+        }
+    }
+
+    /// Whether it must know them, or only which of the keys have one.
+    pub fn values(&self) -> Values {
+        match self {
+            Data::Get(_)
+            | Data::MGet(_)
+            | Data::StrLen(_)
+            | Data::GetRange(..)
+            | Data::Set { get: true, .. }
+            | Data::GetDel(_) => Values::Read,
+            Data::Exists(_)
+            | Data::Type(_)
+            | Data::Ttl(_)
+            | Data::Set { get: false, .. }
+            | Data::SetNx(..)
+            | Data::MSet(_)
+            | Data::MSetNx(_)
+            | Data::Del(_) => Values::Skip,
         }
     }
 

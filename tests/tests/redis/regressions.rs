@@ -237,3 +237,22 @@ fn replies_that_wait_for_a_reader_are_bounded() {
         bytes += said;
     }
 }
+
+/// Their values were read, and were too long for an answer that has none.
+#[test]
+fn values_that_nobody_asks_for_are_not_read() {
+    let mut parts = Parts::new();
+    let id = parts.connect();
+    let keys = with_long_values(&mut parts, id, 129);
+    let about = |command: &str| words(command, keys.iter().cloned());
+    let pairs = words("MSETNX", keys.iter().map(|key| format!("{key} 1")));
+    assert!(parts.ask(id, &about("MGET")).starts_with("-REFUSED"));
+    assert_eq!(parts.ask(id, &about("EXISTS")), ":129\r\n");
+    assert_eq!(parts.ask(id, &pairs), ":0\r\n");
+    assert_eq!(parts.ask(id, &about("WATCH")), "+OK\r\n");
+    parts.send(id, &requests(&["MULTI", "TYPE long7", "STRLEN long8", "EXEC"]));
+    parts.settle();
+    let answer = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+string\r\n:65536\r\n";
+    assert_eq!(parts.said(id), answer);
+    assert_eq!(parts.ask(id, &about("DEL")), ":129\r\n");
+}

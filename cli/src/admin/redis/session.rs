@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use chain::Hash;
 use chain::ledger::RequestId;
 use chain::mempool::DropReason;
+use kv::query::Values;
 use net::Millis;
 
 use super::own::Own;
@@ -86,8 +87,8 @@ pub(super) enum Step {
     Exec {
         /// The queued commands.
         queue: Vec<Queued>,
-        /// The keys whose values they must know.
-        keys: Vec<Vec<u8>>,
+        /// The keys that they must know or are watched.
+        keys: Vec<(Vec<u8>, Values)>,
     },
     /// The versions of keys to watch.
     Watch(Vec<Vec<u8>>),

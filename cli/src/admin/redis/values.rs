@@ -38,14 +38,14 @@ impl Known for Seen<'_> {
 
 /// What a step must know of the latest versions of keys.
 fn question(step: &Step) -> Option<RawRead> {
-    let owned = |keys: Vec<&[u8]>| keys.into_iter().map(<[u8]>::to_vec).collect();
-    let (keys, values) = match step {
-        Step::Look(data) => (owned(data.must_know()), Values::Read),
-        Step::Watch(keys) => (keys.clone(), Values::Skip),
-        Step::Exec { keys, .. } => (keys.clone(), Values::Read),
+    Some(RawRead::Latest(match step {
+        Step::Look(data) => {
+            data.must_know().into_iter().map(|key| (key.to_vec(), data.values())).collect()
+        }
+        Step::Watch(keys) => keys.iter().map(|key| (key.clone(), Values::Skip)).collect(),
+        Step::Exec { keys, .. } => keys.clone(),
         _ => return None,
-    };
-    Some(RawRead::Latest { keys, values })
+    }))
 }
 
 impl Admin {
@@ -60,6 +60,10 @@ impl Admin {
             }
             match self.redis.latest.get(key) {
                 Some(value) => {
+                    let value = value.map(|value| match data.values() {
+                        Values::Read => value,
+                        Values::Skip => &[][..],
+                    });
                     bytes += value.map_or(0, <[u8]>::len);
                     if bytes > MAX_VALUE_BYTES {
                         return Err(Reply::from(&too_long()));
@@ -216,8 +220,10 @@ impl Admin {
             Step::Look(data) => {
                 let mut found = Found::new();
                 for (key, current) in data.must_know().into_iter().zip(list) {
-                    self.redis.latest.keep(tip, key, current.value.as_deref());
-                    found.insert(key.to_vec(), current.value);
+                    if current.value.is_some() || !current.is_live {
+                        self.redis.latest.keep(tip, key, current.value.as_deref());
+                    }
+                    found.insert(key.to_vec(), current.live());
                 }
                 self.decide(id, Class::Alone, Some(request), data, &found)
             }
@@ -275,14 +281,18 @@ impl Admin {
             let what = "EXECABORT Transaction discarded because of previous errors.";
             return Err(Reply::Error(what.to_string()));
         }
-        let mut keys: Vec<Vec<u8>> = session.watched.keys().cloned().collect();
+        let watched = session.watched.keys().map(|key| (key.clone(), Values::Skip));
+        let mut keys: BTreeMap<Vec<u8>, Values> = watched.collect();
         for queued in &multi.queue {
-            if let Queued::Data(data) = queued {
-                keys.extend(data.must_know().into_iter().map(<[u8]>::to_vec));
+            let Queued::Data(data) = queued else { continue };
+            for key in data.must_know() {
+                let values = keys.entry(key.to_vec()).or_insert(Values::Skip);
+                if data.values() == Values::Read {
+                    *values = Values::Read;
+                }
             }
         }
-        keys.sort();
-        keys.dedup();
+        let keys: Vec<(Vec<u8>, Values)> = keys.into_iter().collect();
         if keys.is_empty() {
             return self.execute(id, None, multi.queue, keys, Vec::new());
         }
@@ -303,19 +313,19 @@ impl Admin {
         id: ClientId,
         before: Option<RequestId>,
         queue: Vec<Queued>,
-        keys: Vec<Vec<u8>>,
+        keys: Vec<(Vec<u8>, Values)>,
         list: Vec<Current>,
     ) -> Started {
         let session = self.session(id);
         let mut watched = std::mem::take(&mut session.watched);
         session.end_transaction();
         let mut found = Found::new();
-        for (key, current) in keys.into_iter().zip(list) {
+        for ((key, _), current) in keys.into_iter().zip(list) {
             let version = current.version + session.own.versions(&key);
             if watched.get(&key).is_some_and(|expected| *expected != Some(version)) {
                 return Ok(Some(Reply::NullArray));
             }
-            found.insert(key, current.value);
+            found.insert(key, current.live());
         }
         let (mut writes, mut queued, mut replies) = (Vec::new(), Found::new(), Vec::new());
         let mut bytes = 0;
