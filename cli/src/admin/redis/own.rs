@@ -28,8 +28,9 @@ struct Pending {
     versions: u64,
     /// The newest transaction that writes the key.
     last: Hash,
-    /// What it writes; `None` = a tombstone.
-    value: Option<Vec<u8>>,
+    /// What it writes, `Some(None)` = a tombstone; `None` when it was dropped: what the ones before
+    /// it write is not remembered.
+    value: Option<Option<Vec<u8>>>,
 }
 
 impl Own {
@@ -38,7 +39,7 @@ impl Own {
         if self.keys.is_empty() {
             return None; // mostly so, and this is on the way of every GET
         }
-        self.keys.get(key).map(|pending| pending.value.as_deref())
+        self.keys.get(key)?.value.as_ref().map(Option::as_deref)
     }
 
     /// How many versions of a key they will make.
@@ -59,7 +60,7 @@ impl Own {
         for Write { key, value, .. } in writes {
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             let versions = self.versions(&key) + 1;
-            self.keys.insert(key.clone(), Pending { versions, last: txid, value });
+            self.keys.insert(key.clone(), Pending { versions, last: txid, value: Some(value) });
             keys.push(key);
         }
         self.bytes += bytes;
@@ -86,8 +87,10 @@ impl Own {
             pending.versions -= 1;
             // Transactions of one account come in their order. When a later one is gone before an
             // earlier one, it was dropped: the earlier one's value is not known any more.
-            if pending.versions == 0 || pending.last == *txid {
+            if pending.versions == 0 {
                 self.keys.remove(key);
+            } else if pending.last == *txid {
+                pending.value = None;
             }
         }
         keys
@@ -128,6 +131,18 @@ mod tests {
         assert_eq!(own.value(b"a"), None);
         own.gone(&Hash([1; 32]));
         assert_eq!(own.versions(b"a"), 0);
+    }
+
+    #[test]
+    fn a_write_after_a_dropped_one_is_seen_until_its_own_block() {
+        let mut own = Own::default();
+        own.accepted(Hash([1; 32]), vec![write("a", Some("1"))]);
+        own.accepted(Hash([2; 32]), vec![write("a", Some("2"))]);
+        own.gone(&Hash([2; 32]));
+        own.accepted(Hash([3; 32]), vec![write("a", Some("3"))]);
+        assert_eq!((own.value(b"a"), own.versions(b"a")), (Some(Some(&b"3"[..])), 2));
+        own.gone(&Hash([1; 32]));
+        assert_eq!((own.value(b"a"), own.versions(b"a")), (Some(Some(&b"3"[..])), 1));
     }
 
     #[test]
