@@ -354,7 +354,3 @@ fn is_http(line: &[u8]) -> bool {
     let ends = |word: &[u8]| line.ends_with(word);
     starts(b"host:") || starts(b"post ") || ends(b" HTTP/1.1") || ends(b" HTTP/1.0")
 }
-
-fn busy() -> Failure {
-    Failure::new(Code::Busy, "the node has more to do than it can take; try again")
-}

@@ -105,21 +105,20 @@ pub(super) fn join(
         folder: folder_path.clone(),
         stop: stop.clone(),
     };
-    let busy = || Failure::new(Code::Busy, "the node has more to do than it can take; try again");
     let joints = Joints {
         events,
         ledger: inputs,
         submit: Box::new(move |request, transactions| {
-            work.try_send(VerifyTask::Client { request, transactions }).map_err(|_| busy())
+            work.try_send(VerifyTask::Client { request, transactions }).map_err(|_| Failure::busy())
         }),
         reads: Box::new(move |job: ReadJob| {
-            reads.try_send(ReadTask::Client(job)).map_err(|_| busy())
+            reads.try_send(ReadTask::Client(job)).map_err(|_| Failure::busy())
         }),
         tell_protocol: Box::new(move |input: net::Input| {
             // The reactor's own thread sends this, so it must not wait for itself.
             let sent = outward.to_protocol.try_send(input);
             outward.waker.wake();
-            sent.map_err(|_| busy())
+            sent.map_err(|_| Failure::busy())
         }),
         save_bans: Box::new(move |bans: BanList| {
             folder::write_bans(&folder_path, &bans.to_text()).map_err(|error| {

@@ -8,7 +8,9 @@ use std::collections::{HashMap, VecDeque};
 
 use chain::ledger::TipChange;
 use chain::store::ChainPoint;
-use kv::{Operation, Outcome};
+use kv::Operation;
+
+use crate::reads::{is_applied, key_of};
 
 /// Most bytes of keys and values, and of what it takes to keep them.
 pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -114,7 +116,7 @@ impl Latest {
         for connected in &change.connected {
             let transactions = connected.block.transactions();
             for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
-                if !matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_))) {
+                if !is_applied(outcome) {
                     continue;
                 }
                 for bytes in &transaction.operations {
@@ -139,10 +141,6 @@ impl Latest {
         self.young.remove(key);
         self.old.remove(key);
     }
-}
-
-fn key_of(operation: &[u8]) -> Option<&[u8]> {
-    Operation::decode(operation).ok()?.key()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use chain::Hash;
 use chain::ledger::TipChange;
 use chain::mempool::DropReason;
 use chain::tx::Transaction;
-use kv::{Operation, Outcome};
+use kv::Operation;
 use net::{ClientId, Millis};
 
 use super::super::client::Client;
@@ -13,8 +13,8 @@ use super::Started;
 use super::reads::deadline;
 use super::session::{Class, LastWrite, Session, Shape, Step, Waiting, WriteState};
 use crate::command::MAX_BLOCKS;
-use crate::reads::is_applied;
 use crate::reads::raw::RawRead;
+use crate::reads::{is_applied, key_of};
 use crate::reply::{Code, Failure};
 use crate::request::Read;
 use crate::resp::glob::{self, MAX_PATTERN_BYTES};
@@ -355,7 +355,7 @@ fn events_of(change: &TipChange) -> Vec<KeyEvent> {
     for connected in &change.connected {
         let transactions = connected.block.transactions();
         for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
-            let applied = matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_)));
+            let applied = is_applied(outcome);
             for bytes in &transaction.operations {
                 let Ok(operation) = Operation::decode(bytes) else { continue };
                 let name = match operation {
@@ -369,10 +369,6 @@ fn events_of(change: &TipChange) -> Vec<KeyEvent> {
         }
     }
     events
-}
-
-fn key_of(operation: &[u8]) -> Option<&[u8]> {
-    Operation::decode(operation).ok()?.key()
 }
 
 /// Blocks that hold a connection's last write or come after it.
