@@ -113,9 +113,21 @@ pub(super) fn answer(
             Ok(page(query, pattern, after.as_deref(), *limit)?)
         }
         RawRead::Keys(pattern) => {
-            walk(query, pattern, MAX_KEYS_FOUND)?.map(|keys| Found::Keys(keys, None))
+            let mut keys = Vec::new();
+            let walked = walk(query, pattern, |key| {
+                keys.push(key);
+                keys.len() <= MAX_KEYS_FOUND
+            });
+            walked?.map(|()| Found::Keys(keys, None))
         }
-        RawRead::Count => walk(query, b"*", MAX_WALK_KEYS)?.map(|keys| Found::Count(keys.len())),
+        RawRead::Count => {
+            let mut count = 0;
+            let walked = walk(query, b"*", |_| {
+                count += 1;
+                true
+            });
+            walked?.map(|()| Found::Count(count))
+        }
         RawRead::Versions { key, range, order, limit } => {
             versions(query, key, *range, *order, *limit)?
         }
@@ -168,26 +180,26 @@ fn page(
     Ok(Found::Keys(keys.filter(|key| glob::matches(pattern, key)).collect(), page.next))
 }
 
-/// All that matches, if there is not too much to look at.
+/// Gives all that matches to `take`, which may have enough, if there is not too much to look at.
 fn walk(
     query: &Query<'_>,
     pattern: &[u8],
-    most: usize,
-) -> Result<Result<Vec<Vec<u8>>, Failure>, StoreError> {
+    mut take: impl FnMut(Vec<u8>) -> bool,
+) -> Result<Result<(), Failure>, StoreError> {
     let prefix = glob::literal_prefix(pattern);
-    let (mut found, mut seen, mut after) = (Vec::new(), 0, None::<Vec<u8>>);
+    let (mut seen, mut after) = (0, None::<Vec<u8>>);
     for _ in 0..MAX_WALK_PAGES {
         let after_key = after.as_deref();
         let (limit, values) = (MAX_PAGE_ENTRIES, Values::Skip);
         let page = query.scan(Scan { prefix: &prefix, after: after_key, limit, values })?;
         seen += page.found.len();
         let keys = page.found.into_iter().map(|found| found.key);
-        found.extend(keys.filter(|key| glob::matches(pattern, key)));
-        if seen > MAX_WALK_KEYS || found.len() > most {
+        let mut keys = keys.filter(|key| glob::matches(pattern, key));
+        if seen > MAX_WALK_KEYS || !keys.all(&mut take) {
             break;
         }
         match page.next {
-            None => return Ok(Ok(found)),
+            None => return Ok(Ok(())),
             next => after = next,
         }
     }
