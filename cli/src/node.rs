@@ -57,8 +57,11 @@ const WORK_QUEUE: usize = 256;
 /// Inputs of the ledger. When full, verify waits and clients get `-BUSY`.
 const LEDGER_QUEUE: usize = 1024;
 
-/// Questions to the readers. When full, peers are not read and clients get `-BUSY`.
+/// Questions of clients to the readers. When full, clients get `-BUSY`.
 const READ_QUEUE: usize = 1024;
+
+/// Questions of peers to their reader. When full, peers are not read.
+const PEER_READ_QUEUE: usize = 1024;
 
 /// What verify, ledger and readers tell the reactor. When full, they wait.
 const REACTOR_QUEUE: usize = 4096;
@@ -72,8 +75,9 @@ const BLOCK_QUEUE: usize = 16;
 /// Templates for the Stratum port. When full, the ledger waits.
 const TEMPLATE_QUEUE: usize = 64;
 
-/// Threads that answer reads: one more than a slow read can occupy.
-const READERS: usize = 2;
+/// Threads that answer reads: for clients one more than a slow read can occupy, and one for peers,
+/// who must not wait for clients.
+const READERS: [&str; 3] = ["reader-0", "reader-1", "peer-reader"];
 
 /// Why a node cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +147,8 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     };
     let ledger = open_ledger(folder.path(), options)?;
     let start = ledger.standing();
-    let archives = (0..READERS)
+    let archives = READERS
+        .iter()
         .map(|_| SqliteArchive::open(folder.path(), &network))
         .collect::<Result<Vec<_>, _>>()?;
 
@@ -151,6 +156,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let (work, work_out) = bounded(WORK_QUEUE);
     let (inputs, inputs_out) = bounded(LEDGER_QUEUE);
     let (reads, reads_out) = bounded(READ_QUEUE);
+    let (peer_reads, peer_reads_out) = bounded(PEER_READ_QUEUE);
     let (solutions, solutions_out) = bounded(SOLUTION_QUEUE);
     let (to_protocol, from_stages) = bounded(REACTOR_QUEUE);
     let (to_admin, events) = bounded(REACTOR_QUEUE);
@@ -174,7 +180,8 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let links = joints::Links {
         work: work.clone(),
         inputs: inputs.clone(),
-        reads: reads.clone(),
+        reads,
+        peer_reads,
         outward: outward.clone(),
         stop: crew.stop_handle(),
         search: search.clone(),
@@ -213,10 +220,11 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         inputs,
         stop: crew.stop_handle(),
     };
-    let reader_stages = archives.into_iter().map(|archive| ReaderStage {
+    let queues = [reads_out.clone(), reads_out, peer_reads_out];
+    let reader_stages = archives.into_iter().zip(queues).map(|(archive, reads)| ReaderStage {
         archive,
         network: network.clone(),
-        reads: reads_out.clone(),
+        reads,
     });
 
     // Threads. Each stage owns its receivers and the next one's senders.
@@ -227,12 +235,12 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     })?;
     let out = outward.clone();
     crew.spawn("verify", move || verify_stage.run(&out))?;
-    for (number, reader) in reader_stages.enumerate() {
+    for (name, reader) in READERS.into_iter().zip(reader_stages) {
         let out = outward.clone();
-        crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
+        crew.spawn(name, move || reader.run(&out))?;
     }
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
-    drop((work, reads, blocks));
+    drop((work, blocks));
 
     announce(&folder, config, &listening)?;
     let result = crew.run_until_stopped(&signals);
