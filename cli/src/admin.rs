@@ -297,10 +297,10 @@ impl Service for Admin {
 
     fn closed(&mut self, now: Millis, id: ClientId) {
         self.now = now;
+        self.asked.retain(|_, asked| asked.client() != id);
         if let Some(session) = self.clients.remove(&id).and_then(|client| client.redis) {
             self.forget_redis(&session);
         }
-        self.asked.retain(|_, asked| asked.client() != id);
         self.lives.forget(id);
     }
 
@@ -353,8 +353,4 @@ fn is_http(line: &[u8]) -> bool {
         |word: &[u8]| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     let ends = |word: &[u8]| line.ends_with(word);
     starts(b"host:") || starts(b"post ") || ends(b" HTTP/1.1") || ends(b" HTTP/1.0")
-}
-
-fn busy() -> Failure {
-    Failure::new(Code::Busy, "the node has more to do than it can take; try again")
 }

@@ -65,8 +65,11 @@ const WORK_QUEUE: usize = 256;
 /// Inputs of the ledger. When full, verify waits and clients get `-BUSY`.
 const LEDGER_QUEUE: usize = 1024;
 
-/// Questions to the readers. When full, peers are not read and clients get `-BUSY`.
+/// Questions of clients to the readers. When full, clients get `-BUSY`.
 const READ_QUEUE: usize = 1024;
+
+/// Questions of peers to their reader. When full, peers are not read.
+const PEER_READ_QUEUE: usize = 1024;
 
 /// What verify, ledger and readers tell the reactor. When full, they wait.
 const REACTOR_QUEUE: usize = 4096;
@@ -83,8 +86,9 @@ const TEMPLATE_QUEUE: usize = 64;
 /// Bytes in a MiB.
 const MIB: u64 = 1024 * 1024;
 
-/// Threads that answer reads: one more than a slow read can occupy.
-const READERS: usize = 2;
+/// Threads that answer reads: for clients one more than a slow read can occupy, and one for peers,
+/// who must not wait for clients.
+const READERS: [&str; 3] = ["reader-0", "reader-1", "peer-reader"];
 
 /// Why a node cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -124,8 +128,8 @@ pub enum NodeError {
     NoPayee,
     /// The blocks do not lead to the state with which the folder began.
     #[error(
-        "block {hash} at height {height} is not valid: executed from genesis on, the blocks before \
-         it do not lead to the state it commits to, with which this folder began. Move blocks.log, \
+        "block {hash} at height {height} is not valid: executed from genesis on, the blocks before it \
+         do not lead to the state it commits to, with which this folder began. Move blocks.log, \
          index.sqlite* and the folder history out of the data folder and start again, to fetch \
          the chain from peers; leave wallet.key where it is"
     )]
@@ -172,7 +176,8 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let ledger = open_ledger(folder.path(), options, Damaged::Refuse)?;
     let snapshot = history::snapshot_of(ledger.store())?.filter(|_| config.prune_mib.is_none());
     let start = ledger.standing();
-    let archives = (0..READERS)
+    let archives = READERS
+        .iter()
         .map(|_| SqliteArchive::open(folder.path(), &network))
         .collect::<Result<Vec<_>, _>>()?;
 
@@ -180,6 +185,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let (work, work_out) = bounded(WORK_QUEUE);
     let (inputs, inputs_out) = bounded(LEDGER_QUEUE);
     let (reads, reads_out) = bounded(READ_QUEUE);
+    let (peer_reads, peer_reads_out) = bounded(PEER_READ_QUEUE);
     let (solutions, solutions_out) = bounded(SOLUTION_QUEUE);
     let (to_protocol, from_stages) = bounded(REACTOR_QUEUE);
     let (to_admin, events) = bounded(REACTOR_QUEUE);
@@ -204,7 +210,8 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let links = joints::Links {
         work: work.clone(),
         inputs: inputs.clone(),
-        reads: reads.clone(),
+        reads,
+        peer_reads,
         outward: outward.clone(),
         stop: crew.stop_handle(),
         search: search.clone(),
@@ -252,10 +259,11 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         complete: complete_out,
         stop: crew.stop_handle(),
     });
-    let reader_stages = archives.into_iter().map(|archive| ReaderStage {
+    let queues = [reads_out.clone(), reads_out, peer_reads_out];
+    let reader_stages = archives.into_iter().zip(queues).map(|(archive, reads)| ReaderStage {
         archive,
         network: network.clone(),
-        reads: reads_out.clone(),
+        reads,
         inputs: reader_inputs.clone(),
     });
 
@@ -267,15 +275,15 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     })?;
     let out = outward.clone();
     crew.spawn("verify", move || verify_stage.run(&out))?;
-    for (number, reader) in reader_stages.enumerate() {
+    for (name, reader) in READERS.into_iter().zip(reader_stages) {
         let out = outward.clone();
-        crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
+        crew.spawn(name, move || reader.run(&out))?;
     }
     crew.spawn("ledger", move || ledger_stage.run(&outward))?;
     if let Some(history) = history_stage {
         crew.spawn("history", move || history.run())?;
     }
-    drop((work, reads, blocks, reader_inputs));
+    drop((work, blocks, reader_inputs));
 
     announce(&folder, config, &listening)?;
     let result = crew.run_until_stopped(&signals);

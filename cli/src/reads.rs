@@ -12,7 +12,7 @@ use chain::store::{Archive, ChainPoint, SqliteArchive, StoreError};
 use data_encoding::HEXLOWER;
 use kv::proof::{self, Extent, NoProof};
 use kv::query::{HistoryPage, Scan, ScanPage};
-use kv::{Effect, Entry, Outcome, Query, VersionKind};
+use kv::{Effect, Entry, Operation, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
 
 use crate::light::proof::ProofFile;
@@ -107,6 +107,11 @@ pub fn put_outcome(object: &mut Map<String, Value>, outcome: &[u8]) {
             object.insert("message".to_string(), error.to_string().into());
         }
     }
+}
+
+/// The key that an encoded operation is about.
+pub fn key_of(operation: &[u8]) -> Option<&[u8]> {
+    Operation::decode(operation).ok()?.key()
 }
 
 /// Whether an outcome's operations were applied.

@@ -95,6 +95,11 @@ impl Failure {
         let message = message.to_string().replace(['\r', '\n'], " ");
         Failure { code, message }
     }
+
+    /// What is said when a queue is full.
+    pub fn busy() -> Failure {
+        Failure::new(Code::Busy, "the node has more to do than it can take; try again")
+    }
 }
 
 /// A reply line, CRLF included, so that it is also a simple string or an error of the Redis

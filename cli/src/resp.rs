@@ -14,3 +14,6 @@ pub const REDIS_VERSION: &str = "7.2.0";
 
 /// Most keys one command may name.
 pub const MAX_KEYS: usize = 1024;
+
+/// Most bytes of values in a reply, those of `EXEC` together.
+pub const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;

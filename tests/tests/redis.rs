@@ -8,7 +8,9 @@ mod redis {
     mod differential;
     mod handshakes;
     mod library;
+    mod parts;
     mod programs;
+    mod regressions;
 }
 
 use tests::node::{Client, Node, Setup, easy_network};

@@ -31,12 +31,12 @@ impl Admin {
         if let Some(tip) = tip {
             self.redis_read_at(tip);
         }
-        match self.asked.get(&request) {
+        match self.asked.get(&request).copied() {
+            None => {} // who asked is gone
             Some(Asked::Redis(client)) => {
-                let client = *client;
                 self.redis_read(client, request, tip, answer.map(Answered::into_raw));
             }
-            _ => self.answered(request, &answer.map(Answered::into_json)),
+            Some(_) => self.answered(request, &answer.map(Answered::into_json)),
         }
     }
 

@@ -50,7 +50,9 @@ pub(super) struct Client {
     /// Bytes of answers since all was written.
     pub(super) unsent: usize,
     unread: Vec<u8>,
-    /// Bytes of `unread` known to have no line end.
+    /// Bytes of `unread` that are done with.
+    at: usize,
+    /// Bytes after `at` known to have no line end.
     searched: usize,
     paused: bool,
     /// Most bytes of a line, and of a request of the Redis protocol.
@@ -90,6 +92,7 @@ impl Client {
             active_at: now,
             unsent: 0,
             unread: Vec::new(),
+            at: 0,
             searched: 0,
             paused: false,
             max_line,
@@ -103,13 +106,16 @@ impl Client {
         match &mut self.redis {
             _ if self.ended => {}
             Some(session) => session.parser.feed(bytes),
-            None => self.unread.extend(bytes),
+            None => {
+                self.unread.drain(..std::mem::take(&mut self.at));
+                self.unread.extend(bytes);
+            }
         }
     }
 
     /// Notes that nothing more comes. A last line may lack its end.
     pub(super) fn end(&mut self) {
-        if !self.ended && !self.unread.is_empty() && self.unread.last() != Some(&b'\n') {
+        if !self.ended && self.rest().last().is_some_and(|last| *last != b'\n') {
             self.unread.push(b'\n');
             self.cut_off = true;
         }
@@ -118,26 +124,31 @@ impl Client {
 
     /// Whether the line just taken came without an end.
     pub(super) fn is_cut_off(&self) -> bool {
-        self.cut_off && self.unread.is_empty()
+        self.cut_off && self.rest().is_empty()
+    }
+
+    /// What was not served yet.
+    fn rest(&self) -> &[u8] {
+        &self.unread[self.at..]
     }
 
     /// Forgets what was sent after the current line.
     pub(super) fn discard(&mut self) {
-        self.unread.clear();
-        self.searched = 0;
+        self.unread = Vec::new();
+        (self.at, self.searched) = (0, 0);
     }
 
     /// Whether what comes next is a request of the Redis protocol.
     pub(super) fn turns_to_redis(&self) -> bool {
-        !self.busy && !self.is_full() && self.unread.first() == Some(&b'*')
+        !self.busy && !self.is_full() && self.rest().first() == Some(&b'*')
     }
 
     /// Speaks the Redis protocol from now on.
     pub(super) fn turn_to_redis(&mut self, now: Millis) {
-        let unread = std::mem::take(&mut self.unread);
-        self.searched = 0;
+        let session = Session::new(now, self.address, self.rest());
+        self.discard();
         self.unwatch(); // there would be no form for its events
-        self.redis = Some(Box::new(Session::new(now, self.address, &unread)));
+        self.redis = Some(Box::new(session));
     }
 
     /// The next line to serve, without its end; `None` while there is none or one is served.
@@ -145,8 +156,13 @@ impl Client {
         if self.busy || self.is_full() {
             return Ok(None);
         }
-        let end = self.unread[self.searched..].iter().position(|&byte| byte == b'\n');
-        let length = end.map_or(self.unread.len(), |end| self.searched + end);
+        let rest = self.rest();
+        if rest.is_empty() {
+            self.discard(); // an idle client holds no memory
+            return Ok(None);
+        }
+        let end = rest[self.searched..].iter().position(|&byte| byte == b'\n');
+        let length = end.map_or(rest.len(), |end| self.searched + end);
         if length > self.max_line {
             let what = format!("a line has at most {} bytes", self.max_line);
             return Err(Failure::new(Code::TooLong, what));
@@ -155,13 +171,10 @@ impl Client {
             self.searched = length;
             return Ok(None);
         }
-        let rest = self.unread.split_off(length + 1);
-        let mut line = std::mem::replace(&mut self.unread, rest);
+        let line = &rest[..length];
+        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        self.at += length + 1;
         self.searched = 0;
-        line.truncate(length);
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
         Ok(Some(line))
     }
 
@@ -173,7 +186,7 @@ impl Client {
     /// Whether reading from the client must stop or may go on, if that has changed.
     pub(super) fn flow(&mut self, client: ClientId) -> Option<ServiceOutput> {
         let waiting = self.redis.as_ref().map_or(0, |session| session.parser.waiting());
-        let full = self.unread.len() + waiting > self.max_line + READ_AHEAD_BYTES;
+        let full = self.rest().len() + waiting > self.max_line + READ_AHEAD_BYTES;
         if full == self.paused {
             return None;
         }
@@ -183,8 +196,9 @@ impl Client {
 
     /// Since when it is idle; `None` while it waits for something.
     pub(super) fn idle_at(&self) -> Option<Millis> {
-        let subscribed = self.redis.as_ref().is_some_and(|session| session.is_subscribed());
-        (!self.busy && !subscribed && self.watches.is_empty()).then_some(self.active_at)
+        let session = self.redis.as_ref();
+        let awaits = session.is_some_and(|it| it.is_subscribed() || !it.is_at_rest());
+        (!self.busy && !awaits && self.watches.is_empty()).then_some(self.active_at)
     }
 
     pub(super) fn watches(&self) -> bool {

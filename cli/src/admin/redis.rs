@@ -41,12 +41,15 @@ pub(super) struct Redis {
     cursors: Cursors,
     /// Whose transactions wait for a block, or are the newest of a connection.
     writers: BTreeMap<Hash, ClientId>,
+    /// Questions whose readers have seen a block that the port was not told of yet.
+    early: Vec<RequestId>,
 }
 
 impl Redis {
     pub(super) fn new(tip: chain::store::ChainPoint) -> Redis {
         let latest = Latest::new(tip, CACHE_BYTES);
-        Redis { latest, cursors: Cursors::default(), writers: BTreeMap::new() }
+        let (cursors, writers, early) = Default::default();
+        Redis { latest, cursors, writers, early }
     }
 }
 
@@ -63,7 +66,7 @@ impl Admin {
             };
             let (busy, unsent) = (client.busy, client.unsent);
             let Some(session) = &mut client.redis else { return };
-            if busy || session.closing || unsent + session.out.len() > UNSENT_BYTES {
+            if busy || session.closing || unsent + session.reply_bytes() > UNSENT_BYTES {
                 break;
             }
             let next = match session.held.take() {
@@ -118,7 +121,8 @@ impl Admin {
             Some(_) => Class::Alone,
             None => class(&name, words.len()),
         };
-        if !session.may_start(class) {
+        let values = if name == b"MGET" { words.len() - 1 } else { 1 };
+        if !session.may_start(class, values) {
             return Some(words);
         }
         if class == Class::Read && name == b"GET" && self.get_at_once(id, &words) {
@@ -288,6 +292,7 @@ impl Admin {
 
     /// Replies to a request that other threads have worked on, and goes on.
     fn settle_redis(&mut self, id: ClientId, request: RequestId, reply: &Reply) {
+        self.clients.get_mut(&id).expect("it is being served").active_at = self.now;
         self.session(id).settle(request, reply);
         self.serve_redis(id);
     }
@@ -315,8 +320,9 @@ impl Admin {
         self.redis.latest.read_at(tip);
     }
 
-    /// Forgets a connection that is gone.
+    /// Forgets a connection that is gone, whose questions are forgotten already.
     pub(super) fn forget_redis(&mut self, session: &Session) {
+        self.redis.early.retain(|request| self.asked.contains_key(request));
         for txid in session.own.transactions() {
             self.redis.writers.remove(txid);
         }

@@ -6,7 +6,7 @@ use net::ClientId;
 use serde_json::{Value, json};
 
 use super::lives::Waiter;
-use super::{Admin, Asked, ReadJob, busy, status};
+use super::{Admin, Asked, ReadJob, status};
 use crate::command::{self, COMMANDS, Command};
 use crate::reply::{Code, Failure};
 use crate::request::{Read, Request, Wait};
@@ -135,7 +135,7 @@ impl Admin {
     }
 
     pub(super) fn want_height(&self, height: u32) -> Result<(), Failure> {
-        self.joints.ledger.try_send(ledger::Input::MineTo { height }).map_err(|_| busy())
+        self.joints.ledger.try_send(ledger::Input::MineTo { height }).map_err(|_| Failure::busy())
     }
 
     pub(super) fn waiter(&self, client: ClientId, wait: Wait) -> Waiter {
@@ -169,7 +169,7 @@ impl Admin {
         self.joints.ledger.try_send(input).map_err(|error| {
             self.forget(request);
             match error {
-                TrySendError::Full(_) => busy(),
+                TrySendError::Full(_) => Failure::busy(),
                 TrySendError::Disconnected(_) => Failure::new(Code::Busy, "the node is stopping"),
             }
         })

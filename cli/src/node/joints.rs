@@ -72,6 +72,7 @@ pub(super) struct Links {
     pub(super) work: Sender<VerifyTask>,
     pub(super) inputs: Sender<ledger::Input>,
     pub(super) reads: Sender<ReadTask>,
+    pub(super) peer_reads: Sender<ReadTask>,
     pub(super) outward: Outward,
     pub(super) stop: StopHandle,
     pub(super) search: Option<Arc<miner::Search>>,
@@ -95,32 +96,31 @@ pub(super) fn join(
     events: Receiver<Event>,
     folder: &Folder,
 ) -> (NodePipeline, Joints) {
-    let Links { work, inputs, reads, outward, stop, search, workers } = links;
+    let Links { work, inputs, reads, peer_reads, outward, stop, search, workers } = links;
     let folder_path = folder.path().to_path_buf();
     let peers: PeerList = Arc::new(Mutex::new(Arc::from([])));
     let pipeline = NodePipeline {
         work: work.clone(),
-        reads: reads.clone(),
+        reads: peer_reads,
         from_stages,
         peers: Arc::clone(&peers),
         folder: folder_path.clone(),
         stop: stop.clone(),
     };
-    let busy = || Failure::new(Code::Busy, "the node has more to do than it can take; try again");
     let joints = Joints {
         events,
         ledger: inputs,
         submit: Box::new(move |request, transactions| {
-            work.try_send(VerifyTask::Client { request, transactions }).map_err(|_| busy())
+            work.try_send(VerifyTask::Client { request, transactions }).map_err(|_| Failure::busy())
         }),
         reads: Box::new(move |job: ReadJob| {
-            reads.try_send(ReadTask::Client(job)).map_err(|_| busy())
+            reads.try_send(ReadTask::Client(job)).map_err(|_| Failure::busy())
         }),
         tell_protocol: Box::new(move |input: net::Input| {
             // The reactor's own thread sends this, so it must not wait for itself.
             let sent = outward.to_protocol.try_send(input);
             outward.waker.wake();
-            sent.map_err(|_| busy())
+            sent.map_err(|_| Failure::busy())
         }),
         save_bans: Box::new(move |bans: BanList| {
             folder::write_bans(&folder_path, &bans.to_text()).map_err(|error| {
@@ -174,5 +174,52 @@ impl Pipeline for NodePipeline {
 
     fn stopping(&self) -> bool {
         self.stop.is_stopping()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::Hash;
+    use chain::ledger::{PeerId, RequestId};
+    use chain::params::Network;
+    use crossbeam::channel::bounded;
+    use net::{Identity, Reactor, ReactorConfig};
+
+    use super::super::crew::Crew;
+    use super::*;
+    use crate::request::{BlockName, Read};
+
+    #[test]
+    fn peers_are_served_although_clients_ask_for_more_than_readers_can_answer() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temp.path()).unwrap();
+        let (any, identity) = (([127, 0, 0, 1], 0).into(), Identity::from_secret([1; 32]));
+        let config = ReactorConfig::new(any, Network::dev().genesis_hash(), identity);
+        let waker = Reactor::bind(config).unwrap().waker();
+        let (to_protocol, from_stages) = bounded(1);
+        let (to_admin, events) = bounded(1);
+        let (work, _work_out) = bounded(1);
+        let (reads, _reads_out) = bounded(1);
+        let (peer_reads, peer_reads_out) = bounded(1);
+        let links = Links {
+            work,
+            inputs: bounded(1).0,
+            reads,
+            peer_reads,
+            outward: Outward { to_protocol, to_admin, to_stratum: None, waker: waker.clone() },
+            stop: Crew::new(waker).stop_handle(),
+            search: None,
+            workers: None,
+        };
+        let (mut pipeline, joints) = join(links, from_stages, events, &folder);
+        let ask = || {
+            let read = Read::Block(BlockName::Height(0));
+            (joints.reads)(ReadJob { request: RequestId(1), read })
+        };
+        ask().unwrap();
+        assert_eq!(ask().unwrap_err().code, Code::Busy);
+        let headers = Work::ServeHeaders { to: PeerId(1), locator: vec![Hash::ZERO] };
+        assert!(pipeline.send(headers).is_ok());
+        assert_eq!(peer_reads_out.len(), 1);
     }
 }

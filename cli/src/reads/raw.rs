@@ -6,10 +6,7 @@ use kv::query::{MAX_PAGE_ENTRIES, Scan, Values};
 use kv::{Entry, Query};
 
 use crate::reply::{Code, Failure};
-use crate::resp::glob;
-
-/// Most bytes of values in an answer, but for the last value.
-const MAX_VALUE_BYTES: usize = 8 * 1024 * 1024;
+use crate::resp::{MAX_VALUE_BYTES, glob};
 
 /// Most live keys that are looked through to answer `KEYS` or `DBSIZE`.
 const MAX_WALK_KEYS: usize = 100_000;
@@ -23,13 +20,8 @@ const MAX_KEYS_FOUND: usize = 10_000;
 /// A question.
 #[derive(Clone, Debug)]
 pub enum RawRead {
-    /// The latest versions of keys.
-    Latest {
-        /// Which.
-        keys: Vec<Vec<u8>>,
-        /// Whether to read values too.
-        values: Values,
-    },
+    /// The latest versions of keys, some with their values.
+    Latest(Vec<(Vec<u8>, Values)>),
     /// Some live keys that match a pattern.
     Page {
         /// The pattern.
@@ -83,8 +75,17 @@ pub enum Found {
 pub struct Current {
     /// The number of its latest version; 0 = it was never written.
     pub version: u64,
-    /// Its live value, when values were asked for.
+    /// Whether it has a live value.
+    pub is_live: bool,
+    /// That, if it was asked for.
     pub value: Option<Vec<u8>>,
+}
+
+impl Current {
+    /// Its live value, no bytes if that was not asked for.
+    pub fn live(self) -> Option<Vec<u8>> {
+        self.is_live.then(|| self.value.unwrap_or_default())
+    }
 }
 
 /// New versions of a key.
@@ -107,14 +108,26 @@ pub(super) fn answer(
     read: &RawRead,
 ) -> Result<Result<Found, Failure>, StoreError> {
     Ok(match read {
-        RawRead::Latest { keys, values } => latest(query, keys, *values)?,
+        RawRead::Latest(keys) => latest(query, keys)?,
         RawRead::Page { pattern, after, limit } => {
             Ok(page(query, pattern, after.as_deref(), *limit)?)
         }
         RawRead::Keys(pattern) => {
-            walk(query, pattern, MAX_KEYS_FOUND)?.map(|keys| Found::Keys(keys, None))
+            let mut keys = Vec::new();
+            let walked = walk(query, pattern, |key| {
+                keys.push(key);
+                keys.len() <= MAX_KEYS_FOUND
+            });
+            walked?.map(|()| Found::Keys(keys, None))
         }
-        RawRead::Count => walk(query, b"*", MAX_WALK_KEYS)?.map(|keys| Found::Count(keys.len())),
+        RawRead::Count => {
+            let mut count = 0;
+            let walked = walk(query, b"*", |_| {
+                count += 1;
+                true
+            });
+            walked?.map(|()| Found::Count(count))
+        }
         RawRead::Versions { key, range, order, limit } => {
             versions(query, key, *range, *order, *limit)?
         }
@@ -128,21 +141,27 @@ fn too_much(what: impl std::fmt::Display) -> Failure {
     Failure::new(Code::Refused, what)
 }
 
-fn latest(query: &Query<'_>, keys: &[Vec<u8>], values: Values) -> Answer {
+/// What the client is told whose values are above [`MAX_VALUE_BYTES`].
+pub fn too_long() -> Failure {
+    too_much("the values are too long for one answer; name fewer keys")
+}
+
+fn latest(query: &Query<'_>, keys: &[(Vec<u8>, Values)]) -> Answer {
     let mut list = Vec::with_capacity(keys.len());
     let mut bytes = 0;
-    for key in keys {
+    for (key, values) in keys {
         let Some(head) = query.head(key)? else {
-            list.push(Current { version: 0, value: None });
+            list.push(Current { version: 0, is_live: false, value: None });
             continue;
         };
-        let mut current = Current { version: head.version, value: None };
-        if values == Values::Read && !head.deleted {
+        let is_live = !head.deleted;
+        let mut current = Current { version: head.version, is_live, value: None };
+        if *values == Values::Read && is_live {
             current.value = query.latest(key)?.map(|entry| entry.value);
         }
         bytes += current.value.as_ref().map_or(0, Vec::len);
         if bytes > MAX_VALUE_BYTES {
-            return Ok(Err(too_much("the values are too long for one answer; name fewer keys")));
+            return Ok(Err(too_long()));
         }
         list.push(current);
     }
@@ -161,26 +180,26 @@ fn page(
     Ok(Found::Keys(keys.filter(|key| glob::matches(pattern, key)).collect(), page.next))
 }
 
-/// All that matches, if there is not too much to look at.
+/// Gives all that matches to `take`, which may have enough, if there is not too much to look at.
 fn walk(
     query: &Query<'_>,
     pattern: &[u8],
-    most: usize,
-) -> Result<Result<Vec<Vec<u8>>, Failure>, StoreError> {
+    mut take: impl FnMut(Vec<u8>) -> bool,
+) -> Result<Result<(), Failure>, StoreError> {
     let prefix = glob::literal_prefix(pattern);
-    let (mut found, mut seen, mut after) = (Vec::new(), 0, None::<Vec<u8>>);
+    let (mut seen, mut after) = (0, None::<Vec<u8>>);
     for _ in 0..MAX_WALK_PAGES {
         let after_key = after.as_deref();
         let (limit, values) = (MAX_PAGE_ENTRIES, Values::Skip);
         let page = query.scan(Scan { prefix: &prefix, after: after_key, limit, values })?;
         seen += page.found.len();
         let keys = page.found.into_iter().map(|found| found.key);
-        found.extend(keys.filter(|key| glob::matches(pattern, key)));
-        if seen > MAX_WALK_KEYS || found.len() > most {
+        let mut keys = keys.filter(|key| glob::matches(pattern, key));
+        if seen > MAX_WALK_KEYS || !keys.all(&mut take) {
             break;
         }
         match page.next {
-            None => return Ok(Ok(found)),
+            None => return Ok(Ok(())),
             next => after = next,
         }
     }

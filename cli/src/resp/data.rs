@@ -1,6 +1,7 @@
 //! The commands that read and write values: what they must know, and what they do with it.
 
 use kv::Expect;
+use kv::query::Values;
 
 use super::MAX_KEYS;
 use super::parser::number;
@@ -76,7 +77,7 @@ pub struct Write {
 
 /// The values that a command must know.
 pub trait Known {
-    /// The live value of a key.
+    /// The live value of a key; any bytes when only its being there was asked for.
     fn value(&self, key: &[u8]) -> Option<&[u8]>;
 }
 
@@ -212,6 +213,26 @@ impl Data {
         }
     }
 
+    /// Whether it must know them, or only which of the keys have one.
+    pub fn values(&self) -> Values {
+        match self {
+            Data::Get(_)
+            | Data::MGet(_)
+            | Data::StrLen(_)
+            | Data::GetRange(..)
+            | Data::Set { get: true, .. }
+            | Data::GetDel(_) => Values::Read,
+            Data::Exists(_)
+            | Data::Type(_)
+            | Data::Ttl(_)
+            | Data::Set { get: false, .. }
+            | Data::SetNx(..)
+            | Data::MSet(_)
+            | Data::MSetNx(_)
+            | Data::Del(_) => Values::Skip,
+        }
+    }
+
     /// Whether it may write.
     pub fn writes(&self) -> bool {
         match self {
@@ -228,6 +249,19 @@ impl Data {
             | Data::MSetNx(_)
             | Data::Del(_)
             | Data::GetDel(_) => true,
+        }
+    }
+
+    /// Bytes of values that the reply has.
+    pub fn value_bytes(&self, known: &dyn Known) -> usize {
+        let length = |key: &[u8]| known.value(key).map_or(0, <[u8]>::len);
+        match self {
+            Data::Get(key) | Data::GetDel(key) | Data::Set { key, get: true, .. } => length(key),
+            Data::GetRange(key, start, end) => {
+                range(known.value(key).unwrap_or_default(), *start, *end).len()
+            }
+            Data::MGet(keys) => keys.iter().map(|key| length(key)).sum(),
+            _ => 0,
         }
     }
 

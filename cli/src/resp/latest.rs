@@ -4,17 +4,23 @@
 //! applied before anybody is told of it: nobody who knows of a block is shown a value from before
 //! it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use chain::ledger::TipChange;
 use chain::store::ChainPoint;
-use kv::{Operation, Outcome};
+use kv::Operation;
+
+use crate::reads::{is_applied, key_of};
 
 /// Most bytes of keys and values, and of what it takes to keep them.
 pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Bytes that an entry costs beyond its key and value: two vectors and its share of the table.
 const ENTRY_BYTES: usize = 96;
+
+/// Tips before the present one that are remembered: as many as the queue to the port holds, which
+/// can all come while a reader reads.
+const TIPS_BEFORE: usize = 4096;
 
 /// Values by key: `None` = the key has no live value.
 type Values = HashMap<Vec<u8>, Option<Box<[u8]>>>;
@@ -28,6 +34,9 @@ pub struct Latest {
     young_bytes: usize,
     bound: usize,
     tip: ChainPoint,
+    /// The tips before, oldest first. Heights do not tell which of two tips is newer: the chain
+    /// with the most work may have fewer blocks.
+    before: VecDeque<ChainPoint>,
     /// Whether a reader has seen a tip that the port was not told of yet.
     behind: bool,
 }
@@ -35,8 +44,8 @@ pub struct Latest {
 impl Latest {
     /// No values, as of this tip.
     pub fn new(tip: ChainPoint, bound: usize) -> Latest {
-        let (young, old) = Default::default();
-        Latest { young, old, young_bytes: 0, bound, tip, behind: false }
+        let (young, old, before) = Default::default();
+        Latest { young, old, young_bytes: 0, bound, tip, before, behind: false }
     }
 
     /// The latest value of a key, if it is known here: `Some(None)` = it has no live value.
@@ -54,14 +63,19 @@ impl Latest {
     /// Takes note of the tip that a reader has answered at. Must precede the client's hearing of
     /// the answer: what it has seen there, it must not be shown older.
     pub fn read_at(&mut self, tip: ChainPoint) {
-        if tip != self.tip && tip.height >= self.tip.height {
+        if tip != self.tip && !self.is_before(tip) {
             self.behind = true;
         }
     }
 
+    /// Whether a reader's tip is the one known here.
+    pub fn is_at(&self, tip: ChainPoint) -> bool {
+        tip == self.tip
+    }
+
     /// Whether a reader's tip is older than the one known here.
     pub fn is_before(&self, tip: ChainPoint) -> bool {
-        tip != self.tip && tip.height <= self.tip.height
+        tip != self.tip && self.before.contains(&tip)
     }
 
     /// Keeps what a reader has found at a tip, if that is the one known here.
@@ -84,7 +98,10 @@ impl Latest {
 
     /// Follows the chain.
     pub fn tip_changed(&mut self, change: &TipChange) {
-        self.tip = change.tip;
+        self.before.push_back(std::mem::replace(&mut self.tip, change.tip));
+        if self.before.len() > TIPS_BEFORE {
+            self.before.pop_front();
+        }
         self.behind = false;
         if self.young.is_empty() && self.old.is_empty() {
             return;
@@ -104,7 +121,7 @@ impl Latest {
         for connected in &change.connected {
             let transactions = connected.block.transactions();
             for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
-                if !matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_))) {
+                if !is_applied(outcome) {
                     continue;
                 }
                 for bytes in &transaction.operations {
@@ -131,10 +148,6 @@ impl Latest {
     }
 }
 
-fn key_of(operation: &[u8]) -> Option<&[u8]> {
-    Operation::decode(operation).ok()?.key()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +155,14 @@ mod tests {
 
     fn tip(height: u32, byte: u8) -> ChainPoint {
         ChainPoint { height, hash: Hash([byte; 32]) }
+    }
+
+    /// A change of the tip without blocks that concern anybody.
+    fn moved(tip: ChainPoint) -> TipChange {
+        let header = chain::params::Network::dev().genesis().header;
+        let (reverted, connected, locator) = Default::default();
+        let work = chain::Work::ZERO;
+        TipChange { reverted, connected, tip, header, work, best_header: tip, locator }
     }
 
     #[test]
@@ -157,7 +178,8 @@ mod tests {
 
     #[test]
     fn who_has_seen_a_newer_tip_is_shown_nothing_older() {
-        let mut latest = Latest::new(tip(5, 5), CACHE_BYTES);
+        let mut latest = Latest::new(tip(4, 4), CACHE_BYTES);
+        latest.tip_changed(&moved(tip(5, 5)));
         latest.keep(tip(5, 5), b"key", Some(b"y"));
         latest.read_at(tip(4, 4)); // a slow reader changes nothing
         assert!(latest.get(b"key").is_some());
@@ -166,6 +188,20 @@ mod tests {
             latest.read_at(newer);
             assert_eq!(latest.get(b"key"), None);
         }
+    }
+
+    #[test]
+    fn a_tip_is_newer_when_it_was_not_known_before_whatever_its_height() {
+        let mut latest = Latest::new(tip(5, 5), CACHE_BYTES);
+        latest.tip_changed(&moved(tip(6, 6)));
+        latest.tip_changed(&moved(tip(6, 7)));
+        latest.keep(tip(6, 7), b"key", Some(b"y"));
+        for late in [tip(5, 5), tip(6, 6)] {
+            latest.read_at(late);
+            assert!(latest.get(b"key").is_some(), "{late:?}");
+        }
+        latest.read_at(tip(4, 9)); // fewer blocks of more work
+        assert_eq!(latest.get(b"key"), None);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Bugs of the admin port that were found, each by its name.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use tests::node::Setup;
 
 use super::support::{PROGRAM, assert_well, start, stranger};
@@ -33,6 +36,24 @@ fn a_request_has_one_reply_even_if_its_time_ends_early() {
         assert!(refused.starts_with("-NOTFOUND") || refused.starts_with("-TIMEOUT"), "{refused}");
         assert_eq!(client.answer().unwrap()["command"], "QUIT");
     }
+}
+
+/// What a reader found for it was taken for something else.
+#[test]
+fn a_client_that_hangs_up_during_its_reads_does_not_stop_the_node() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut node = start(temp.path());
+    let pings = b"*1\r\n$4\r\nPING\r\n".repeat(2);
+    for round in 0..100_usize {
+        let mut stream = TcpStream::connect(node.admin).unwrap();
+        stream.write_all(&pings).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        let get =
+            |number: usize| format!("*2\r\n$3\r\nGET\r\n$6\r\n{:06}\r\n", round * 64 + number);
+        stream.write_all((0..64).map(get).collect::<String>().as_bytes()).unwrap();
+        drop(stream); // what is not read makes this a reset
+    }
+    assert_well(&mut node);
 }
 
 /// `MINE` with a height beyond 32 bits stopped the node.

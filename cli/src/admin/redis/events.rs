@@ -4,16 +4,17 @@ use chain::Hash;
 use chain::ledger::TipChange;
 use chain::mempool::DropReason;
 use chain::tx::Transaction;
-use kv::{Operation, Outcome};
+use kv::Operation;
 use net::{ClientId, Millis};
 
+use super::super::client::Client;
 use super::super::{Admin, ReadJob};
 use super::Started;
 use super::reads::deadline;
 use super::session::{Class, LastWrite, Session, Shape, Step, Waiting, WriteState};
 use crate::command::MAX_BLOCKS;
-use crate::reads::is_applied;
 use crate::reads::raw::RawRead;
+use crate::reads::{is_applied, key_of};
 use crate::reply::{Code, Failure};
 use crate::request::Read;
 use crate::resp::glob::{self, MAX_PATTERN_BYTES};
@@ -22,6 +23,13 @@ use crate::resp::reply::Reply;
 
 /// Channels and patterns of one connection.
 const MAX_SUBSCRIPTIONS: usize = 1024;
+
+/// Bytes of the patterns of one connection: each is held against every event, and that takes up to
+/// as many steps as the product of its length and the channel's.
+const MAX_PATTERNS_BYTES: usize = 4096;
+
+/// Bytes that wait for a connection at which it is sent no more events, but disconnected.
+const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// What the channels of keys start with, as in Redis.
 const KEYSPACE: &[u8] = b"__keyspace@0__:";
@@ -39,12 +47,17 @@ impl Admin {
     pub(in super::super) fn redis_tip_changed(&mut self, change: &TipChange) {
         self.redis.latest.tip_changed(change);
         self.follow_writes(change);
+        self.follow_watched(change);
+        for request in std::mem::take(&mut self.redis.early) {
+            self.read_again(request);
+        }
         let has_sessions = self.clients.values().any(|client| client.redis.is_some());
         if has_sessions {
             if self.has_subscribers() {
                 self.publish(&events_of(change));
             }
             self.go_on_waiting(change.tip.height);
+            self.ask_for_all_news();
         }
     }
 
@@ -82,12 +95,34 @@ impl Admin {
         }
     }
 
+    /// Notes which watched versions are undone: others may get their numbers.
+    fn follow_watched(&mut self, change: &TipChange) {
+        if change.reverted.is_empty() {
+            return;
+        }
+        for client in self.clients.values_mut() {
+            let Some(session) = client.redis.as_mut() else { continue };
+            if session.watched.is_empty() {
+                continue;
+            }
+            for reverted in &change.reverted {
+                for transaction in reverted.block.transactions() {
+                    let operations = transaction.operations.iter();
+                    session.have_changed(operations.filter_map(|bytes| key_of(bytes)));
+                }
+            }
+        }
+    }
+
     fn set_state(&mut self, txid: &Hash, state: WriteState) {
         let Some(id) = self.redis.writers.get(txid) else { return };
         let client = self.clients.get_mut(id);
         let Some(session) = client.and_then(|client| client.redis.as_mut()) else { return };
         if !matches!(state, WriteState::Pending) {
-            session.own.gone(txid);
+            let keys = session.own.gone(txid);
+            if !matches!(state, WriteState::Included { applied: true, .. }) {
+                session.have_changed(keys.iter().map(Vec::as_slice));
+            }
         }
         match &mut session.last_write {
             // Blocks that hold it may still be undone.
@@ -98,18 +133,13 @@ impl Admin {
         }
     }
 
-    /// Answers those whose wait is over with this tip, and asks again for those who wait for
-    /// versions.
+    /// Answers those whose last write is settled with this tip.
     fn go_on_waiting(&mut self, tip: u32) {
-        let (mut settled, mut ask) = (Vec::new(), Vec::new());
+        let mut settled = Vec::new();
         for (id, client) in &self.clients {
             let Some(session) = &client.redis else { continue };
-            match &session.waiting {
-                None => {}
-                Some(Waiting::News { .. }) => ask.push(*id),
-                Some(Waiting::Confirmations { count, .. }) => {
-                    settled.extend(verdict(session, *count, tip).map(|reply| (*id, reply)));
-                }
+            if let Some(Waiting::Confirmations { count, .. }) = &session.waiting {
+                settled.extend(verdict(session, *count, tip).map(|reply| (*id, reply)));
             }
         }
         for (id, reply) in settled {
@@ -120,7 +150,18 @@ impl Admin {
         for id in ids.collect::<Vec<_>>() {
             self.mine_for(id, tip);
         }
-        ask.into_iter().for_each(|id| self.ask_for_news(id));
+    }
+
+    /// Looks for new versions again, for all who wait for some.
+    fn ask_for_all_news(&mut self) {
+        let waits = |client: &Client| {
+            let waiting = client.redis.as_ref().and_then(|session| session.waiting.as_ref());
+            matches!(waiting, Some(Waiting::News { .. }))
+        };
+        let clients = self.clients.iter().filter(|(_, client)| waits(client));
+        for id in clients.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.ask_for_news(id);
+        }
     }
 
     /// Ends the waits whose time is over.
@@ -219,19 +260,25 @@ impl Admin {
 
     /// Tells those who have asked for it what happened.
     fn publish(&mut self, events: &[KeyEvent]) {
-        let mut told = Vec::new();
+        let (mut told, mut late) = (Vec::new(), Vec::new());
         for (id, client) in &mut self.clients {
             let Some(session) = &mut client.redis else { continue };
-            if !session.is_subscribed() {
+            if !session.is_subscribed() || session.closing {
                 continue;
             }
             for KeyEvent { name, key } in events {
                 tell(session, &[KEYSPACE, key].concat(), name.as_bytes());
                 tell(session, &[KEYEVENT, name.as_bytes()].concat(), key);
+                if client.unsent + session.out.len() > MAX_EVENT_BYTES {
+                    session.closing = true;
+                    late.push(*id);
+                    break;
+                }
             }
             told.push(*id);
         }
         told.into_iter().for_each(|id| self.flush_redis(id));
+        late.into_iter().for_each(|id| self.close(id));
     }
 
     pub(super) fn subscription_command(
@@ -263,6 +310,11 @@ impl Admin {
             if adds && session.channels.len() + session.patterns.len() == MAX_SUBSCRIPTIONS {
                 let what = format_args!("a connection has at most {MAX_SUBSCRIPTIONS} channels");
                 return Err(Reply::error(what));
+            }
+            let bytes: usize = session.patterns.iter().map(Vec::len).sum();
+            if adds && of_patterns && bytes + channel.len() > MAX_PATTERNS_BYTES {
+                let what = "the patterns of a connection have at most";
+                return Err(Reply::error(format_args!("{what} {MAX_PATTERNS_BYTES} bytes")));
             }
             let all = if of_patterns { &mut session.patterns } else { &mut session.channels };
             if adds {
@@ -303,7 +355,7 @@ fn events_of(change: &TipChange) -> Vec<KeyEvent> {
     for connected in &change.connected {
         let transactions = connected.block.transactions();
         for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
-            let applied = matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_)));
+            let applied = is_applied(outcome);
             for bytes in &transaction.operations {
                 let Ok(operation) = Operation::decode(bytes) else { continue };
                 let name = match operation {
@@ -317,10 +369,6 @@ fn events_of(change: &TipChange) -> Vec<KeyEvent> {
         }
     }
     events
-}
-
-fn key_of(operation: &[u8]) -> Option<&[u8]> {
-    Operation::decode(operation).ok()?.key()
 }
 
 /// Blocks that hold a connection's last write or come after it.

@@ -28,8 +28,9 @@ struct Pending {
     versions: u64,
     /// The newest transaction that writes the key.
     last: Hash,
-    /// What it writes; `None` = a tombstone.
-    value: Option<Vec<u8>>,
+    /// What it writes, `Some(None)` = a tombstone; `None` when it was dropped: what the ones before
+    /// it write is not remembered.
+    value: Option<Option<Vec<u8>>>,
 }
 
 impl Own {
@@ -38,7 +39,7 @@ impl Own {
         if self.keys.is_empty() {
             return None; // mostly so, and this is on the way of every GET
         }
-        self.keys.get(key).map(|pending| pending.value.as_deref())
+        self.keys.get(key)?.value.as_ref().map(Option::as_deref)
     }
 
     /// How many versions of a key they will make.
@@ -51,14 +52,15 @@ impl Own {
         self.transactions.iter().map(|(txid, ..)| txid)
     }
 
-    /// Takes in a transaction that waits from now on. Returns those that are forgotten for it.
-    pub(super) fn accepted(&mut self, txid: Hash, writes: Vec<Write>) -> Vec<Hash> {
+    /// Takes in a transaction that waits from now on. Returns those that are forgotten for it, with
+    /// their keys.
+    pub(super) fn accepted(&mut self, txid: Hash, writes: Vec<Write>) -> Vec<(Hash, Vec<Vec<u8>>)> {
         let mut keys = Vec::with_capacity(writes.len());
         let mut bytes = 0;
         for Write { key, value, .. } in writes {
             bytes += key.len() + value.as_ref().map_or(0, Vec::len);
             let versions = self.versions(&key) + 1;
-            self.keys.insert(key.clone(), Pending { versions, last: txid, value });
+            self.keys.insert(key.clone(), Pending { versions, last: txid, value: Some(value) });
             keys.push(key);
         }
         self.bytes += bytes;
@@ -68,28 +70,30 @@ impl Own {
             || (self.bytes > MAX_BYTES && self.transactions.len() > 1)
         {
             let oldest = self.transactions[0].0;
-            self.gone(&oldest);
-            forgotten.push(oldest);
+            forgotten.push((oldest, self.gone(&oldest)));
         }
         forgotten
     }
 
-    /// Forgets a transaction that is in a block, or will never be in one.
-    pub(super) fn gone(&mut self, txid: &Hash) {
+    /// Forgets a transaction that is in a block, or will never be in one. Returns its keys.
+    pub(super) fn gone(&mut self, txid: &Hash) -> Vec<Vec<u8>> {
         let Some(at) = self.transactions.iter().position(|(other, ..)| other == txid) else {
-            return;
+            return Vec::new();
         };
         let (_, keys, bytes) = self.transactions.remove(at).expect("just found");
         self.bytes -= bytes;
-        for key in keys {
-            let Some(pending) = self.keys.get_mut(&key) else { continue };
+        for key in &keys {
+            let Some(pending) = self.keys.get_mut(key) else { continue };
             pending.versions -= 1;
             // Transactions of one account come in their order. When a later one is gone before an
             // earlier one, it was dropped: the earlier one's value is not known any more.
-            if pending.versions == 0 || pending.last == *txid {
-                self.keys.remove(&key);
+            if pending.versions == 0 {
+                self.keys.remove(key);
+            } else if pending.last == *txid {
+                pending.value = None;
             }
         }
+        keys
     }
 }
 
@@ -127,6 +131,18 @@ mod tests {
         assert_eq!(own.value(b"a"), None);
         own.gone(&Hash([1; 32]));
         assert_eq!(own.versions(b"a"), 0);
+    }
+
+    #[test]
+    fn a_write_after_a_dropped_one_is_seen_until_its_own_block() {
+        let mut own = Own::default();
+        own.accepted(Hash([1; 32]), vec![write("a", Some("1"))]);
+        own.accepted(Hash([2; 32]), vec![write("a", Some("2"))]);
+        own.gone(&Hash([2; 32]));
+        own.accepted(Hash([3; 32]), vec![write("a", Some("3"))]);
+        assert_eq!((own.value(b"a"), own.versions(b"a")), (Some(Some(&b"3"[..])), 2));
+        own.gone(&Hash([1; 32]));
+        assert_eq!((own.value(b"a"), own.versions(b"a")), (Some(Some(&b"3"[..])), 1));
     }
 
     #[test]

@@ -122,12 +122,18 @@ impl Admin {
         tip: Option<ChainPoint>,
         answer: Result<Found, Failure>,
     ) {
-        self.forget(request);
         let found = match answer {
             Ok(found) => found,
             Err(failure) => return self.not_found(id, request, &failure),
         };
         let tip = tip.expect("who has answered has seen a tip");
+        if !self.redis.latest.is_at(tip) && self.needs_the_tip(id, request) {
+            return match self.redis.latest.is_before(tip) {
+                true => self.read_again(request),
+                false => self.redis.early.push(request), // the port will be told of it soon
+            };
+        }
+        self.forget(request);
         if let Found::Latest(list) = found {
             let started = self.found_latest(id, request, tip, list);
             return self.stepped(id, request, started);
@@ -152,7 +158,7 @@ impl Admin {
             }
             (Found::Keys(keys, _), _) => bulks(keys),
             (Found::Count(count), _) => Reply::count(count),
-            (Found::Versions(entries), _) => stream(&entries),
+            (Found::Versions(entries), _) => stream(entries),
             (Found::News(news), Shape::Length) => {
                 let versions = news.first().map_or(0, |news| news.after);
                 Reply::Integer(i64::try_from(versions).unwrap_or(i64::MAX))
@@ -166,7 +172,7 @@ impl Admin {
                     self.clients.get_mut(&id).expect("it is being served").busy = true;
                     return None;
                 }
-                news_reply(&news)
+                news_reply(news)
             }
             (Found::Latest(_) | Found::News(_), _) => unreachable!("answered where it was asked"),
         })
@@ -181,25 +187,25 @@ fn scan_reply(cursor: u64, keys: Vec<Vec<u8>>) -> Reply {
     Reply::Array(vec![Reply::text(cursor.to_string()), bulks(keys)])
 }
 
-fn news_reply(news: &[News]) -> Reply {
+fn news_reply(news: Vec<News>) -> Reply {
     let news: Vec<(Reply, Reply)> = news
-        .iter()
+        .into_iter()
         .filter(|news| !news.entries.is_empty())
-        .map(|news| (Reply::Bulk(news.key.clone()), stream(&news.entries)))
+        .map(|news| (Reply::Bulk(news.key), stream(news.entries)))
         .collect();
     if news.is_empty() { Reply::NullArray } else { Reply::Streams(news) }
 }
 
 /// Versions of a key as entries of a stream.
-fn stream(entries: &[Entry]) -> Reply {
-    let entry = |entry: &Entry| {
+fn stream(entries: Vec<Entry>) -> Reply {
+    let entry = |entry: Entry| {
         let kind = match entry.kind {
             VersionKind::Put => "put",
             VersionKind::Delete => "delete",
         };
         let fields = [
             Reply::text("value"),
-            Reply::Bulk(entry.value.clone()),
+            Reply::Bulk(entry.value),
             Reply::text("kind"),
             Reply::text(kind),
             Reply::text("height"),
@@ -210,9 +216,9 @@ fn stream(entries: &[Entry]) -> Reply {
             Reply::text(entry.writer.to_string()),
         ];
         let id = Reply::text(format!("{}-0", entry.version));
-        Reply::Array(vec![id, Reply::Array(fields.to_vec())])
+        Reply::Array(vec![id, Reply::Array(fields.into())])
     };
-    Reply::Array(entries.iter().map(entry).collect())
+    Reply::Array(entries.into_iter().map(entry).collect())
 }
 
 /// `XRANGE key from to [COUNT n]`, `XREVRANGE key to from [COUNT n]`.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use chain::Hash;
 use chain::ledger::RequestId;
 use chain::mempool::DropReason;
+use kv::query::Values;
 use net::Millis;
 
 use super::own::Own;
@@ -13,7 +14,8 @@ use crate::resp::data::{Data, Write};
 use crate::resp::parser::Parser;
 use crate::resp::reply::{Reply, Version};
 
-/// Requests of one connection that other threads may work on at a time.
+/// Requests of one connection that other threads may work on at a time, those that read several
+/// values counted once for each. One alone may read more.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// The connection.
@@ -37,8 +39,8 @@ pub(in super::super) struct Session {
     /// Whether nothing more is served and the connection ends with the last reply.
     pub(super) closing: bool,
     pub(super) multi: Option<Multi>,
-    /// Watched keys with the version that `EXEC` must find.
-    pub(super) watched: BTreeMap<Vec<u8>, u64>,
+    /// Watched keys with the version that `EXEC` must find; `None` = the key has changed.
+    pub(super) watched: BTreeMap<Vec<u8>, Option<u64>>,
     pub(super) own: Own,
     pub(super) last_write: Option<LastWrite>,
     pub(super) waiting: Option<Waiting>,
@@ -64,6 +66,16 @@ struct Slot {
     step: Step,
 }
 
+impl Slot {
+    /// How many values it reads, at least 1.
+    fn values(&self) -> usize {
+        match &self.step {
+            Step::Look(Data::MGet(keys)) => keys.len(),
+            _ => 1,
+        }
+    }
+}
+
 /// What a request waits for.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -75,8 +87,8 @@ pub(super) enum Step {
     Exec {
         /// The queued commands.
         queue: Vec<Queued>,
-        /// The keys whose values they must know.
-        keys: Vec<Vec<u8>>,
+        /// The keys that they must know or are watched.
+        keys: Vec<(Vec<u8>, Values)>,
     },
     /// The versions of keys to watch.
     Watch(Vec<Vec<u8>>),
@@ -190,14 +202,24 @@ impl Session {
         }
     }
 
-    /// Whether a request of this class may be started now.
-    pub(super) fn may_start(&self, class: Class) -> bool {
+    /// Whether a request of this class that reads so many values may be started now.
+    pub(super) fn may_start(&self, class: Class, values: usize) -> bool {
         let alike = class != Class::Alone && class == self.in_flight;
-        self.slots.is_empty() || (alike && self.slots.len() < MAX_IN_FLIGHT)
+        let under_way: usize = self.slots.iter().map(Slot::values).sum();
+        self.slots.is_empty() || (alike && under_way + values <= MAX_IN_FLIGHT)
+    }
+
+    /// Bytes of replies that are not yet given to the reactor.
+    pub(super) fn reply_bytes(&self) -> usize {
+        let done = self.slots.iter().map(|slot| match &slot.step {
+            Step::Done(bytes) => bytes.len(),
+            _ => 0,
+        });
+        self.out.len() + done.sum::<usize>()
     }
 
     /// Whether no other thread works on anything of it.
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in super::super) fn is_at_rest(&self) -> bool {
         self.slots.is_empty()
     }
 
@@ -256,6 +278,16 @@ impl Session {
         }
     }
 
+    /// Notes that these keys are not what they were when they were watched, even if their versions
+    /// will have the same numbers.
+    pub(super) fn have_changed<'a>(&mut self, keys: impl IntoIterator<Item = &'a [u8]>) {
+        for key in keys {
+            if let Some(expected) = self.watched.get_mut(key) {
+                *expected = None;
+            }
+        }
+    }
+
     /// Forgets `MULTI` and `WATCH`.
     pub(super) fn end_transaction(&mut self) {
         self.multi = None;
@@ -291,15 +323,16 @@ mod tests {
     #[test]
     fn only_what_is_alike_is_worked_on_together() {
         let mut session = session();
-        assert!([Class::Read, Class::Write, Class::Alone].iter().all(|c| session.may_start(*c)));
+        let classes = [Class::Read, Class::Write, Class::Alone];
+        assert!(classes.iter().all(|class| session.may_start(*class, 1)));
         session.begin(Class::Write, RequestId(1), get(b"a"));
-        assert!(session.may_start(Class::Write));
-        assert!(!session.may_start(Class::Read) && !session.may_start(Class::Alone));
+        assert!(session.may_start(Class::Write, 1));
+        assert!(!session.may_start(Class::Read, 1) && !session.may_start(Class::Alone, 1));
         for request in 2..=MAX_IN_FLIGHT as u64 {
             session.begin(Class::Write, RequestId(request), get(b"a"));
         }
-        assert!(!session.may_start(Class::Write));
+        assert!(!session.may_start(Class::Write, 1));
         session.settle(RequestId(1), &Reply::OK);
-        assert!(session.may_start(Class::Write));
+        assert!(session.may_start(Class::Write, 1) && !session.may_start(Class::Write, 2));
     }
 }

@@ -11,12 +11,12 @@ use super::super::{Admin, ReadJob};
 use super::Started;
 use super::own::Own;
 use super::session::{Class, LastWrite, Multi, Queued, Step, WriteState};
-use crate::reads::raw::{Current, RawRead};
+use crate::reads::raw::{Current, RawRead, too_long};
 use crate::reply::Failure;
 use crate::request::Read;
-use crate::resp::MAX_KEYS;
 use crate::resp::data::{Data, Known, Write, check_count, check_key};
 use crate::resp::reply::Reply;
+use crate::resp::{MAX_KEYS, MAX_VALUE_BYTES};
 
 /// Values by key; `None` = it has no live value.
 type Found = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -36,11 +36,23 @@ impl Known for Seen<'_> {
     }
 }
 
+/// What a step must know of the latest versions of keys.
+fn question(step: &Step) -> Option<RawRead> {
+    Some(RawRead::Latest(match step {
+        Step::Look(data) => {
+            data.must_know().into_iter().map(|key| (key.to_vec(), data.values())).collect()
+        }
+        Step::Watch(keys) => keys.iter().map(|key| (key.clone(), Values::Skip)).collect(),
+        Step::Exec { keys, .. } => keys.clone(),
+        _ => return None,
+    }))
+}
+
 impl Admin {
     /// Starts a command about values.
     pub(super) fn start_data(&mut self, id: ClientId, class: Class, data: Data) -> Started {
         let keys: Vec<Vec<u8>> = data.must_know().into_iter().map(<[u8]>::to_vec).collect();
-        let mut found = Found::new();
+        let (mut found, mut bytes) = (Found::new(), 0);
         let mut is_known = true;
         for key in &keys {
             if self.session(id).own.value(key).is_some() {
@@ -48,8 +60,15 @@ impl Admin {
             }
             match self.redis.latest.get(key) {
                 Some(value) => {
-                    let value = value.map(<[u8]>::to_vec);
-                    found.insert(key.clone(), value);
+                    let value = value.map(|value| match data.values() {
+                        Values::Read => value,
+                        Values::Skip => &[][..],
+                    });
+                    bytes += value.map_or(0, <[u8]>::len);
+                    if bytes > MAX_VALUE_BYTES {
+                        return Err(Reply::from(&too_long()));
+                    }
+                    found.insert(key.clone(), value.map(<[u8]>::to_vec));
                 }
                 None => {
                     is_known = false;
@@ -61,8 +80,37 @@ impl Admin {
             return self.decide(id, class, None, data, &found);
         }
         // All of them from one snapshot.
-        let read = RawRead::Latest { keys, values: Values::Read };
-        self.read_redis(id, class, read, Step::Look(data))
+        self.look(id, class, Step::Look(data))
+    }
+
+    /// Asks a reader what a step must know.
+    fn look(&mut self, id: ClientId, class: Class, step: Step) -> Started {
+        let read = question(&step).expect("it is one that waits for the latest versions of keys");
+        self.read_redis(id, class, read, step)
+    }
+
+    /// Whether what is read for a request is put together with what this port knows of the chain,
+    /// so that both must be of the same tip.
+    pub(super) fn needs_the_tip(&mut self, id: ClientId, request: RequestId) -> bool {
+        let session = self.session(id);
+        let has_written = session.last_write.is_some();
+        match session.step(request) {
+            Some(Step::Look(_)) => has_written,
+            Some(Step::Watch(_) | Step::Exec { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Asks a reader once more.
+    pub(super) fn read_again(&mut self, request: RequestId) {
+        let Some(id) = self.asked.get(&request).map(|asked| asked.client()) else { return };
+        let Some(read) = self.session(id).step(request).and_then(|step| question(step)) else {
+            return;
+        };
+        let job = ReadJob { request, read: Read::Raw(read) };
+        if let Err(failure) = (self.joints.reads)(job) {
+            self.not_found(id, request, &failure);
+        }
     }
 
     /// Asks a reader.
@@ -95,7 +143,11 @@ impl Admin {
     ) -> Started {
         let mut writes = Vec::new();
         let own = &self.session(id).own;
-        let reply = data.decide(&Seen { queued: &Found::new(), own, found }, &mut writes);
+        let seen = Seen { queued: &Found::new(), own, found };
+        if data.value_bytes(&seen) > MAX_VALUE_BYTES {
+            return Err(Reply::from(&too_long()));
+        }
+        let reply = data.decide(&seen, &mut writes);
         self.write(id, class, before, reply, writes)
     }
 
@@ -140,7 +192,11 @@ impl Admin {
             return Reply::OK;
         };
         let before = session.last_write.replace(LastWrite { txid, state: WriteState::Pending });
-        let mut forgotten = session.own.accepted(txid, writes);
+        let mut forgotten = Vec::new();
+        for (txid, keys) in session.own.accepted(txid, writes) {
+            session.have_changed(keys.iter().map(Vec::as_slice)); // they are not followed any more
+            forgotten.push(txid);
+        }
         // Its own place in the list of writers ends with the last of what it is there for.
         let is_own = |txid| session.own.transactions().any(|own| *own == txid);
         forgotten.extend(before.map(|last| last.txid).filter(|txid| !is_own(*txid)));
@@ -164,8 +220,10 @@ impl Admin {
             Step::Look(data) => {
                 let mut found = Found::new();
                 for (key, current) in data.must_know().into_iter().zip(list) {
-                    self.redis.latest.keep(tip, key, current.value.as_deref());
-                    found.insert(key.to_vec(), current.value);
+                    if current.value.is_some() || !current.is_live {
+                        self.redis.latest.keep(tip, key, current.value.as_deref());
+                    }
+                    found.insert(key.to_vec(), current.live());
                 }
                 self.decide(id, Class::Alone, Some(request), data, &found)
             }
@@ -173,7 +231,7 @@ impl Admin {
                 let session = self.session(id);
                 for (key, current) in keys.into_iter().zip(list) {
                     let version = current.version + session.own.versions(&key);
-                    session.watched.entry(key).or_insert(version);
+                    session.watched.entry(key).or_insert(Some(version));
                 }
                 Ok(Some(Reply::OK))
             }
@@ -202,8 +260,7 @@ impl Admin {
                 let keys = &words[1..];
                 keys.iter().try_for_each(|key| check_key(key))?;
                 check_count(keys.len() + session.watched.len())?;
-                let read = RawRead::Latest { keys: keys.to_vec(), values: Values::Skip };
-                self.read_redis(id, Class::Alone, read, Step::Watch(keys.to_vec()))
+                self.look(id, Class::Alone, Step::Watch(keys.to_vec()))
             }
             (b"DISCARD", Some(_)) => {
                 session.end_transaction();
@@ -224,14 +281,18 @@ impl Admin {
             let what = "EXECABORT Transaction discarded because of previous errors.";
             return Err(Reply::Error(what.to_string()));
         }
-        let mut keys: Vec<Vec<u8>> = session.watched.keys().cloned().collect();
+        let watched = session.watched.keys().map(|key| (key.clone(), Values::Skip));
+        let mut keys: BTreeMap<Vec<u8>, Values> = watched.collect();
         for queued in &multi.queue {
-            if let Queued::Data(data) = queued {
-                keys.extend(data.must_know().into_iter().map(<[u8]>::to_vec));
+            let Queued::Data(data) = queued else { continue };
+            for key in data.must_know() {
+                let values = keys.entry(key.to_vec()).or_insert(Values::Skip);
+                if data.values() == Values::Read {
+                    *values = Values::Read;
+                }
             }
         }
-        keys.sort();
-        keys.dedup();
+        let keys: Vec<(Vec<u8>, Values)> = keys.into_iter().collect();
         if keys.is_empty() {
             return self.execute(id, None, multi.queue, keys, Vec::new());
         }
@@ -239,9 +300,7 @@ impl Admin {
             session.end_transaction();
             return Err(Reply::error("too many keys are queued for one transaction"));
         }
-        let read = RawRead::Latest { keys: keys.clone(), values: Values::Read };
-        let started =
-            self.read_redis(id, Class::Alone, read, Step::Exec { queue: multi.queue, keys });
+        let started = self.look(id, Class::Alone, Step::Exec { queue: multi.queue, keys });
         if started.is_err() {
             self.session(id).end_transaction();
         }
@@ -254,31 +313,36 @@ impl Admin {
         id: ClientId,
         before: Option<RequestId>,
         queue: Vec<Queued>,
-        keys: Vec<Vec<u8>>,
+        keys: Vec<(Vec<u8>, Values)>,
         list: Vec<Current>,
     ) -> Started {
         let session = self.session(id);
         let mut watched = std::mem::take(&mut session.watched);
         session.end_transaction();
         let mut found = Found::new();
-        for (key, current) in keys.into_iter().zip(list) {
+        for ((key, _), current) in keys.into_iter().zip(list) {
             let version = current.version + session.own.versions(&key);
-            if watched.get(&key).is_some_and(|expected| *expected != version) {
+            if watched.get(&key).is_some_and(|expected| *expected != Some(version)) {
                 return Ok(Some(Reply::NullArray));
             }
-            found.insert(key, current.value);
+            found.insert(key, current.live());
         }
         let (mut writes, mut queued, mut replies) = (Vec::new(), Found::new(), Vec::new());
+        let mut bytes = 0;
         for command in queue {
             match command {
                 Queued::Reply(reply) => replies.push(reply),
                 Queued::Data(data) => {
                     let first = writes.len();
                     let seen = Seen { queued: &queued, own: &session.own, found: &found };
+                    bytes += data.value_bytes(&seen);
+                    if bytes > MAX_VALUE_BYTES {
+                        return Err(Reply::from(&too_long()));
+                    }
                     replies.push(data.decide(&seen, &mut writes));
                     for Write { key, value, expect } in &mut writes[first..] {
                         // Only the first write of a key meets the version that was watched.
-                        if let Some(version) = watched.remove(key) {
+                        if let Some(version) = watched.remove(key).flatten() {
                             *expect = Expect::Version(version);
                         }
                         queued.insert(key.clone(), value.clone());
