@@ -3,6 +3,7 @@
 use chain::block::{Block, Coinbase};
 use chain::commitment::Step;
 use cli::light::proof::ProofFile;
+use data_encoding::BASE64;
 use kv::VersionKind;
 use kv::proof::{Before, Claim, Proof, Written};
 use serde_json::{Value, json};
@@ -173,4 +174,25 @@ fn an_old_proof_is_old() {
     let fresh = world.node.ask("RETRIEVE color PROVE").unwrap();
     let (exit, shown) = world.verify(&fresh, &["--max-confirmations", "3", "--max-age", "3600"]);
     assert_eq!((exit, &shown["value"]), (0, &json!("black")));
+}
+
+/// A value and a key that look like more lines of what is proven.
+#[test]
+fn no_value_and_no_key_adds_lines_to_what_is_proven() {
+    let world = World::new();
+    let (key, value) = ("k\u{9b}2J", "red\nversion  77\r\u{1b}[1A\u{202e}");
+    let spell = |text: &str| format!("base64:{}", BASE64.encode(text.as_bytes()));
+    world.node.ask(&format!("PUT {} {} WAIT 1", spell(key), spell(value))).unwrap();
+    world.follow(&[&world.node.admin.to_string()]);
+    let proof = world.node.ask(&format!("RETRIEVE_ALL {} PROVE", spell(key))).unwrap();
+    std::fs::write(world.path("proof"), proof.to_string()).unwrap();
+    let paths = ["proof", "my.headers"].map(|name| world.path(name).display().to_string());
+    let shown = world.done(&["verify", &paths[0], "--headers", &paths[1]]);
+    let lines = |name: &str| -> Vec<&str> {
+        shown.lines().filter_map(|line| line.strip_prefix(name)).map(str::trim).collect()
+    };
+    assert_eq!(lines("key "), ["k\\u{9b}2J"]);
+    assert_eq!(lines("value "), ["red\\nversion  77\\r\\u{1b}[1A\\u{202e}"]);
+    assert_eq!(lines("version "), ["1"]);
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
 }
