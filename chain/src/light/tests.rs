@@ -222,3 +222,31 @@ fn whoever_says_the_same_again_is_not_asked_for_ever() {
     assert_eq!(take(0), More::No, "it goes back");
     assert_eq!((take(PAGE), take(PAGE)), (More::Ask, More::No), "it stays");
 }
+
+/// The others were never asked.
+#[test]
+fn whoever_begins_anew_with_each_page_is_not_asked_for_ever() {
+    let network = network();
+    let chain = grow(&network, &[], 1, 4 * PAGE, 10);
+    let mut light = LightChain::new(network.clone());
+    sync(&mut light, &chain).unwrap();
+    let now_s = u64::from(network.genesis_time);
+    let [one, other] = [2, 3].map(|seed| grow(&network, &[], seed, 2 * PAGE, 10));
+    let (first, second) = one.split_at(PAGE);
+    for pages in [[first, first], [first, &other[..PAGE]]] {
+        let mut source = Source::new([1; 32]);
+        let more = pages.map(|page| light.take(&mut source, now_s, page, true).unwrap());
+        assert_eq!(more[1], More::No);
+    }
+    let mut source = Source::new([1; 32]);
+    let mut take = |page| light.take(&mut source, now_s, page, true).unwrap();
+    assert_eq!((take(first), take(second), take(first)), (More::Ask, More::Ask, More::No));
+    assert_eq!(take(first), More::No, "nor from the start");
+    assert_eq!(light.tip().hash, tip_of(&chain));
+    // The chain's own first page, while the network is known to have more work.
+    let mut network = network;
+    network.landmarks.minimum_work = light.work();
+    let (mut light, mut source) = (LightChain::new(network), Source::new([1; 32]));
+    let mut take = || light.take(&mut source, now_s, &chain[..PAGE], true).unwrap();
+    assert_eq!((take(), take(), take()), (More::Ask, More::No, More::No));
+}
