@@ -12,7 +12,7 @@ use crate::args::{Global, HeaderFileArgs, HeadersCommand};
 use crate::client::Client;
 use crate::config;
 use crate::light::file::{self, Contents, HeaderFile};
-use crate::light::{PAUSE, follow, now_s, pause};
+use crate::light::{PAUSE, begin, follow, now_s, pause};
 
 pub(super) use proofs::{prove, verify};
 
@@ -91,7 +91,8 @@ fn connect(global: &Global, node: Option<&str>) -> Result<Client, TerminalError>
 fn export(global: &Global, from: Option<&str>, file: &Path) -> Result<(), TerminalError> {
     let mut client = connect(global, from)?;
     let mut chain = LightChain::new(config::network(global.network.as_deref())?);
-    let mut give = |locator: &[chain::Hash]| follow::ask(&mut client, locator);
+    // Nobody else waits for a turn.
+    let mut give = |locator: &[chain::Hash]| follow::ask(&mut client, begin(), locator);
     follow::catch_up(&mut chain, &mut give, &mut |_| Ok::<(), TerminalError>(()))?;
     file::write_new(file, &chain)?;
     print(global, &shown(&chain, now_s()), show::fields)
@@ -154,8 +155,8 @@ fn ask(
     chain: &mut LightChain,
     file: &mut HeaderFile,
 ) -> Result<(), TerminalError> {
-    let mut client = connect(global, node)?;
-    let mut give = |locator: &[chain::Hash]| follow::ask(&mut client, locator);
+    let (mut client, began) = (connect(global, node)?, begin());
+    let mut give = |locator: &[chain::Hash]| follow::ask(&mut client, began, locator);
     let mut save = |chain: &LightChain| Ok::<(), TerminalError>(file.save(chain)?);
     follow::catch_up(chain, &mut give, &mut save)
 }

@@ -1,8 +1,11 @@
 //! Chains of headers that liars serve.
 
+use std::net::TcpListener;
+
 use chain::block::Block;
 use chain::header::Header;
 use chain::sha256d;
+use cli::light::follow::connect_to_any;
 use serde_json::{Value, json};
 use tests::chains::{Place, candidate, free_network, worked};
 
@@ -86,7 +89,29 @@ fn headers_that_break_a_rule_are_refused() {
         let liar = Liar::new(world.node.admin, move |_, _| garbage.clone());
         let words = ["headers", "export", "--from", &liar.address(), "x"];
         let output = world.run(&words);
-        assert!(String::from_utf8_lossy(&output.stderr).contains("no page of headers"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("not what was asked for"));
         assert_eq!(output.status.code(), Some(1));
     }
+}
+
+/// What came was read into memory, 90 bytes for each of its own.
+#[test]
+fn an_answer_longer_than_any_page_is_not_read() {
+    let world = World::new();
+    let long = "x".repeat(300_000);
+    let liar =
+        Liar::new(world.node.admin, move |_, _| json!({"headers": [], "more": long.clone()}));
+    let output = world.run(&["headers", "follow", "--once", "--node", &liar.address()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("a line of more than 262144 bytes"), "{error}");
+}
+
+#[test]
+fn a_name_with_an_address_where_nobody_answers_is_no_dead_node() {
+    let world = World::new();
+    let dead = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    assert!(connect_to_any([dead, world.node.admin]).unwrap().is_some());
+    assert!(connect_to_any([dead]).is_err());
+    assert!(connect_to_any([]).unwrap().is_none());
 }

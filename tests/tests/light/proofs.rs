@@ -1,5 +1,7 @@
 //! Proofs of a real node, and what liars make of them.
 
+use std::path::Path;
+
 use chain::block::{Block, Coinbase};
 use chain::commitment::Step;
 use cli::light::proof::ProofFile;
@@ -8,8 +10,9 @@ use kv::VersionKind;
 use kv::proof::{Before, Claim, Proof, Written};
 use serde_json::{Value, json};
 use tests::chains::worked;
+use tests::node::graven;
 
-use super::liar::{Liar, World, changed};
+use super::liar::{Liar, PROGRAM, World, changed};
 
 /// A world with a key of four versions, one that is deleted, and others.
 fn world() -> World {
@@ -127,7 +130,7 @@ fn a_lie_about_a_key_is_refused() {
 fn a_state_that_a_liar_made_himself_is_refused() {
     let world = world();
     let honest = world.node.ask("RETRIEVE nobody PROVE").unwrap();
-    let honest = ProofFile::from_json(&honest).unwrap();
+    let honest: ProofFile = serde_json::from_value(honest).unwrap();
     // A block of his own, with its work done, on the true chain: its state is empty.
     let parts = honest.proof.coinbase.clone();
     let coinbase = Coinbase {
@@ -195,4 +198,23 @@ fn no_value_and_no_key_adds_lines_to_what_is_proven() {
     assert_eq!(lines("value "), ["red\\nversion  77\\r\\u{1b}[1A\\u{202e}"]);
     assert_eq!(lines("version "), ["1"]);
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+}
+
+/// A value in memory costs 90 bytes for each of a file's.
+#[test]
+fn a_file_costs_no_more_memory_than_it_is_long() {
+    let world = World::new();
+    let path = world.path("proof").display().to_string();
+    let many = format!("{{\"format\":\"graven proof 1\",\"x\":[{}[0]]}}", "[0],".repeat(8_000_000));
+    for text in [&many[..], &many[many.find("[[").unwrap()..]] {
+        std::fs::write(&path, text).unwrap();
+        let limited = "ulimit -v 500000; exec \"$0\" \"$@\"";
+        let output = graven(Path::new("sh"))
+            .args(["-c", limited, PROGRAM, "verify", &path, "--network", "dev"])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("malformed: "), "{error}");
+    }
 }

@@ -10,10 +10,10 @@ use kv::{Entry, VersionKind};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, ProveArgs, VerifyArgs};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, MAX_LINE_BYTES};
 use crate::command::{Line, headers_from};
 use crate::config;
-use crate::light::follow::read_headers;
+use crate::light::follow::ask_for;
 use crate::light::proof::{MAX_FILE_BYTES, MAX_HEADERS, ProofFile};
 use crate::light::verify::{self, Doubt, Trust, Verified, Wanted};
 use crate::light::{begin, now_s, pause};
@@ -30,7 +30,7 @@ pub(in crate::terminal) fn prove(global: &Global, args: &ProveArgs) -> Result<()
     let mut client = Client::open(global)?;
     let began = begin();
     let file = loop {
-        let mut file = ProofFile::from_json(&client.request(&line)?).map_err(Doubt::from)?;
+        let mut file: ProofFile = client.request_as(&line, MAX_LINE_BYTES)?;
         if args.confirmations <= 1 && args.since.is_none() {
             break file;
         }
@@ -64,8 +64,7 @@ fn headers(
     let mut headers: Vec<Header> = Vec::new();
     while headers.len() < count {
         let next = first + u32::try_from(headers.len()).expect("counted above");
-        let page = client.request(&headers_from(next))?;
-        let page = read_headers(&page["headers"])?;
+        let page = ask_for(client, &headers_from(next))?;
         let is_linked = |pair: &[Header]| pair[0].hash() == pair[1].prev;
         let joined: Vec<Header> = headers.last().into_iter().chain(&page).copied().collect();
         if !joined.windows(2).all(is_linked) {
