@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chain::header::Header;
+use chain::landmarks::Checkpoint;
 use kv::proof::{Finding, Proven};
 use kv::{Entry, VersionKind};
 use serde_json::{Map, Value, json};
@@ -98,13 +99,9 @@ pub(in crate::terminal) fn verify(global: &Global, args: &VerifyArgs) -> Result<
     let unreadable = |error: TerminalError| TerminalError::Usage(error.to_string());
     let chain = args.headers.as_deref().map(|path| super::read(global, path));
     let chain = chain.transpose().map_err(unreadable)?;
-    let checkpoint = args.checkpoint.as_deref().map(|hash| {
-        let fail = |error| TerminalError::Usage(format!("--checkpoint {hash:?}: {error}"));
-        hash.parse().map_err(fail)
-    });
-    let trust = match (&chain, checkpoint.transpose()?) {
+    let trust = match (&chain, &args.checkpoint) {
         (Some(chain), _) => Trust::Headers(chain),
-        (None, Some(hash)) => Trust::Checkpoint(hash),
+        (None, Some(checkpoint)) => known(checkpoint)?,
         (None, None) => Trust::Nothing,
     };
     let wanted = Wanted {
@@ -116,6 +113,20 @@ pub(in crate::terminal) fn verify(global: &Global, args: &VerifyArgs) -> Result<
     let verified = verify::verify(&file, &network, trust, wanted)?;
     let value = shown(&verified, wanted.now_s);
     print(global, &value, person)
+}
+
+/// A block by its hash, or by height and hash.
+fn known(text: &str) -> Result<Trust<'static>, TerminalError> {
+    let known = match text.parse::<Checkpoint>() {
+        Ok(Checkpoint { height, hash }) => Some((hash, Some(height))),
+        Err(_) => text.parse::<chain::Hash>().ok().map(|hash| (hash, None)),
+    };
+    let (hash, height) = known.ok_or_else(|| {
+        let what =
+            format!("--checkpoint {text:?} is neither a hash of 64 hex digits nor HEIGHT:HASH");
+        TerminalError::Usage(what)
+    })?;
+    Ok(Trust::Checkpoint { hash, height })
 }
 
 /// Reads a proof, or standard input for `-`.
