@@ -222,3 +222,55 @@ fn a_file_costs_no_more_memory_than_it_is_long() {
         assert!(error.contains("malformed: "), "{error}");
     }
 }
+
+/// The number of the block after it was not one, and that a panic.
+#[test]
+fn a_proof_of_the_greatest_height_is_refused() {
+    let world = World::new();
+    world.node.ask("MINE 1").unwrap();
+    let proof = world.node.ask("RETRIEVE nothing PROVE").unwrap();
+    let highest = changed(&proof, |proof| proof.coinbase.height = u32::MAX);
+    let liar = Liar::new(world.node.admin, move |line, _| {
+        if line.contains("PROVE") {
+            highest.clone()
+        } else {
+            json!({"headers": highest["headers"]})
+        }
+    });
+    let output =
+        world.run(&["prove", "--admin", &liar.address(), "nothing", "--confirmations", "2"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("no block comes after"), "{error}");
+}
+
+/// Without a pause, and whatever `--timeout` said.
+#[test]
+fn a_node_whose_headers_never_link_is_not_asked_for_ever() {
+    let world = World::new();
+    world.node.ask("MINE 1").unwrap();
+    let liar = Liar::new(world.node.admin, |line, answer| {
+        let header = &answer["headers"][0];
+        if line.contains("PROVE") { answer } else { json!({"headers": [header, header]}) }
+    });
+    let words = ["nothing", "--confirmations", "2", "--timeout", "0"];
+    let output = world.run(&[&["prove", "--admin", &liar.address()][..], &words].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("do not lead to its proof's block"), "{error}");
+}
+
+/// How deep the block is was a number below zero, and that a panic.
+#[test]
+fn a_node_without_headers_before_the_block_is_waited_for() {
+    let world = World::new();
+    world.node.ask("MINE 1").unwrap();
+    let liar = Liar::new(world.node.admin, |line, answer| {
+        if line.contains("PROVE") { answer } else { json!({"headers": []}) }
+    });
+    let words = ["nothing", "--since", "0", "--timeout", "0"];
+    let output = world.run(&[&["prove", "--admin", &liar.address()][..], &words].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("only 0 deep"), "{error}");
+}

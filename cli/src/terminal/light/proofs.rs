@@ -1,5 +1,6 @@
 //! `prove` and `verify`.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::config;
 use crate::light::follow::ask_for;
 use crate::light::proof::{MAX_FILE_BYTES, MAX_HEADERS, ProofFile};
 use crate::light::verify::{self, Doubt, Trust, Verified, Wanted};
-use crate::light::{begin, now_s, pause};
+use crate::light::{PATIENCE, begin, now_s, pause};
 use crate::reply::{Code, Failure, put_bytes};
 use crate::terminal::{TerminalError, print, show, write_out};
 use crate::words;
@@ -30,6 +31,7 @@ pub(in crate::terminal) fn prove(global: &Global, args: &ProveArgs) -> Result<()
     let line = Line::new(verb).typed(&args.key).word("PROVE");
     let mut client = Client::open(global)?;
     let began = begin();
+    client.be_patient(began, PATIENCE.max(Duration::from_secs(args.timeout)));
     let file = loop {
         let mut file: ProofFile = client.request_as(&line, MAX_LINE_BYTES)?;
         if args.confirmations <= 1 && args.since.is_none() {
@@ -40,8 +42,21 @@ pub(in crate::terminal) fn prove(global: &Global, args: &ProveArgs) -> Result<()
             file.headers = headers;
             break file;
         }
+        wait(args, began, "the node's headers do not lead to its proof's block")?;
     };
     write_out(format!("{}\n", file.to_json()).as_bytes())
+}
+
+/// Lets some time pass before the node is asked again.
+///
+/// # Errors
+/// When there is none left, with what it was waited for.
+fn wait(args: &ProveArgs, began: Instant, what: impl Display) -> Result<(), ClientError> {
+    if began.elapsed() > Duration::from_secs(args.timeout) {
+        return Err(Failure::new(Code::Timeout, what).into());
+    }
+    pause(PAUSE);
+    Ok(())
 }
 
 /// Waits for the headers that were asked for; `None` when the proof's block is not among them.
@@ -64,20 +79,20 @@ fn headers(
     }
     let mut headers: Vec<Header> = Vec::new();
     while headers.len() < count {
-        let next = first + u32::try_from(headers.len()).expect("counted above");
+        let have = u32::try_from(headers.len()).expect("counted above");
+        let next = first.checked_add(have).ok_or_else(|| {
+            let what = format!("no block comes after the proof's, at height {height}");
+            ClientError::Unexpected(what)
+        })?;
         let page = ask_for(client, &headers_from(next))?;
         let is_linked = |pair: &[Header]| pair[0].hash() == pair[1].prev;
         let joined: Vec<Header> = headers.last().into_iter().chain(&page).copied().collect();
         if !joined.windows(2).all(is_linked) {
             return Ok(None);
         }
-        let is_late = began.elapsed() > Duration::from_secs(args.timeout);
-        if page.is_empty() && is_late {
-            let what = format!("the block is only {} deep", headers.len() - before as usize);
-            return Err(ClientError::from(Failure::new(Code::Timeout, what)).into());
-        }
         if page.is_empty() {
-            pause(PAUSE);
+            let deep = headers.len().saturating_sub(before as usize);
+            wait(args, began, format_args!("the block is only {deep} deep"))?;
         }
         headers.extend(page);
     }
