@@ -97,10 +97,10 @@ impl LightChain {
         fork.map_or(0, |id| self.tree.point(id).height)
     }
 
-    /// Takes headers that follow the best chain's last one, from where they were kept after they
-    /// had been taken before: their times were not too new then. They are checked all the same,
-    /// but for that. Returns how many were taken, and what is wrong with the first that was not.
-    pub fn restore(&mut self, headers: &[Header]) -> (usize, Option<RuleError>) {
+    /// Takes headers that follow the best chain's last one, from where they were kept. They are
+    /// checked as if they were new. Returns how many were taken, and what is wrong with the first
+    /// that was not.
+    pub fn restore(&mut self, now_s: u64, headers: &[Header]) -> (usize, Option<RuleError>) {
         // All at once is quicker, one by one says which.
         let together = isolation::check_headers(&self.network, headers);
         for (at, header) in headers.iter().enumerate() {
@@ -110,19 +110,19 @@ impl LightChain {
                     isolation::check_headers(&self.network, &[*header]).map(|checked| checked[0])
                 }
             };
-            if let Err(error) = checked.and_then(|header| self.restore_one(&header)) {
+            if let Err(error) = checked.and_then(|header| self.restore_one(now_s, &header)) {
                 return (at, Some(error));
             }
         }
         (headers.len(), None)
     }
 
-    fn restore_one(&mut self, header: &CheckedHeader) -> Result<(), RuleError> {
+    fn restore_one(&mut self, now_s: u64, header: &CheckedHeader) -> Result<(), RuleError> {
         let (got, expected) = (header.header().prev, self.tip().hash);
         if got != expected {
             return Err(RuleError::NotLinked { got, expected });
         }
-        self.tree.admit(&self.network, u64::from(u32::MAX), header).map(|_| ())
+        self.tree.admit(&self.network, now_s, header).map(|_| ())
     }
 
     /// What to tell a source of what is known, newest first, so that it gives what comes after.

@@ -35,7 +35,7 @@ pub(super) fn headers(global: &Global, command: HeadersCommand) -> Result<(), Te
 /// Reads a file of headers, and tells of what is wrong in it.
 fn read(global: &Global, path: &Path) -> Result<LightChain, TerminalError> {
     let network = config::network(global.network.as_deref())?;
-    Ok(told(path, file::read(path, &network)?))
+    Ok(told(path, file::read(path, &network, now_s())?))
 }
 
 fn told(path: &Path, Contents { chain, left_out }: Contents) -> LightChain {

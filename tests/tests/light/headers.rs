@@ -17,12 +17,18 @@ fn hex(header: &Header) -> Value {
 
 /// A header chain of its own, with its work done; another seed gives others.
 fn chain(count: usize, seed: u8) -> Vec<Header> {
+    dated_chain(count, seed, |_, scheduled| scheduled)
+}
+
+/// Likewise, with other times than the network's schedule has.
+fn dated_chain(count: usize, seed: u8, date: impl Fn(u32, u32) -> u32) -> Vec<Header> {
     let network = free_network();
     let mut place = Place::genesis(&network);
     let make = |_| {
         let payee = tests::chains::account(seed);
         let mut block: Block = candidate(&network, &place, payee, &[]);
         block.header.merkle_root = sha256d(&block.coinbase.encode());
+        block.header.time = date(block.coinbase.height, block.header.time);
         let header = worked(block).header;
         place = place.after(&header);
         header
@@ -105,6 +111,21 @@ fn an_answer_longer_than_any_page_is_not_read() {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("a line of more than 262144 bytes"), "{error}");
+}
+
+#[test]
+fn a_file_with_headers_from_the_future_shows_no_young_tip() {
+    let world = World::new();
+    let late = dated_chain(3, 9, |height, _| 4_294_960_000 + height);
+    let genesis = free_network().genesis_hash();
+    let mut bytes = [&b"GRVNHDRS"[..], &[1, 0, 0, 0], &genesis.0].concat();
+    late.iter().for_each(|header| bytes.extend(header.encode()));
+    let file = world.path("late");
+    std::fs::write(&file, bytes).unwrap();
+    let output = world.run(&["headers", "show", "--json", "--file", &file.display().to_string()]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["height"], 0);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is read after height 0"));
 }
 
 #[test]
