@@ -5,6 +5,7 @@ mod proofs;
 use std::path::{Path, PathBuf};
 
 use chain::light::LightChain;
+use chain::rules::RuleError;
 use serde_json::{Value, json};
 
 use super::{TerminalError, print, show};
@@ -12,6 +13,7 @@ use crate::args::{Global, HeaderFileArgs, HeadersCommand};
 use crate::client::Client;
 use crate::config;
 use crate::light::file::{self, Contents, HeaderFile};
+use crate::light::follow::FollowError;
 use crate::light::{PAUSE, begin, follow, now_s, pause};
 
 pub(super) use proofs::{prove, verify};
@@ -128,6 +130,8 @@ fn follow(
                 Ok(()) => (answered, *trouble) = (true, None),
                 Err(error @ TerminalError::Headers(_)) => return Err(error),
                 Err(error) => {
+                    // Its headers are as good as the clock that is wrong, its own or this one.
+                    answered |= is_about_time(&error);
                     let name = node.unwrap_or("the node");
                     let now = Some(format!("graven: {name}: {error}"));
                     if *trouble != now {
@@ -147,6 +151,11 @@ fn follow(
             (false, _) => pause(PAUSE),
         }
     }
+}
+
+fn is_about_time(error: &TerminalError) -> bool {
+    let TerminalError::Follow(FollowError::Refused(error)) = error else { return false };
+    matches!(error, RuleError::TimeTooNew { .. })
 }
 
 fn ask(

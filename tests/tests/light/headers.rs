@@ -128,6 +128,15 @@ fn a_file_with_headers_from_the_future_shows_no_young_tip() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is read after height 0"));
 }
 
+/// What it gave was kept, and then nobody was said to have answered.
+#[test]
+fn a_node_whose_last_header_is_too_new_has_answered() {
+    let world = World::new();
+    let date = |height: u32, scheduled: u32| if height == 21 { u32::MAX } else { scheduled };
+    let node = serving(&world, dated_chain(21, 9, date));
+    assert_eq!(world.follow(&[&node.address()])["height"], 20);
+}
+
 #[test]
 fn a_name_with_an_address_where_nobody_answers_is_no_dead_node() {
     let world = World::new();
