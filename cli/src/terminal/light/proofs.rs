@@ -19,6 +19,7 @@ use crate::light::follow::ask_for;
 use crate::light::proof::{MAX_FILE_BYTES, MAX_HEADERS, ProofFile};
 use crate::light::verify::{self, Doubt, Trust, Verified, Wanted};
 use crate::light::{PATIENCE, begin, now_s, pause};
+use crate::reads::put_entry;
 use crate::reply::{Code, Failure, put_bytes};
 use crate::terminal::{TerminalError, print, show, write_out};
 use crate::words;
@@ -176,13 +177,13 @@ fn shown(verified: &Verified, now_s: u64) -> Value {
                 VersionKind::Delete => "deleted",
             };
             object.insert("found".to_string(), found.into());
-            put_entry(&mut object, last);
+            put_entry(&mut object, last, None);
             object.insert("owner".to_string(), owner.to_string().into());
             object.insert("policy".to_string(), json!(policy));
             object.insert("history".to_string(), history(*is_complete, versions).into());
             let all = versions.iter().map(|entry| {
                 let mut object = Map::new();
-                put_entry(&mut object, entry);
+                put_entry(&mut object, entry, None);
                 Value::Object(object)
             });
             object.insert("versions".to_string(), all.collect::<Vec<Value>>().into());
@@ -211,19 +212,6 @@ fn history(is_complete: bool, versions: &[Entry]) -> &'static str {
         (false, 1) => "latest version only",
         (false, _) => "latest versions only",
     }
-}
-
-fn put_entry(object: &mut Map<String, Value>, entry: &Entry) {
-    match entry.kind {
-        VersionKind::Put => put_bytes(object, "value", &entry.value),
-        VersionKind::Delete => {
-            object.insert("deleted".to_string(), true.into());
-        }
-    }
-    object.insert("version".to_string(), entry.version.into());
-    object.insert("height".to_string(), entry.height.into());
-    object.insert("txid".to_string(), entry.txid.to_string().into());
-    object.insert("writer".to_string(), entry.writer.to_string().into());
 }
 
 /// Every field on its own line, and more than one version as a table below.
