@@ -58,7 +58,7 @@ pub struct Coinbase {
     pub value: u64,
     /// Who receives them.
     pub payee: PublicKey,
-    /// State after the block; all zero in version 1.
+    /// Root of the [state after the block](crate::commitment).
     pub state_root: [u8; 32],
 }
 

@@ -23,10 +23,13 @@ pub struct LightChain {
     tree: HeaderTree,
 }
 
-/// One of those who are asked for headers, while it has more to say.
+/// One of those who are asked for headers, while it has more to say. Whatever it says, that ends:
+/// each page must go on from the one before, or have more work than the best chain.
 #[derive(Debug)]
 pub struct Source {
     salt: [u8; 32],
+    /// Whether it has begun to show a chain: nobody begins twice.
+    has_begun: bool,
     /// The chain it has begun to show, until that has enough work.
     presync: Option<Box<Presync>>,
     /// The last header it gave of those that were known already.
@@ -36,7 +39,7 @@ pub struct Source {
 impl Source {
     /// Somebody new. `salt` is secret, and another one each time.
     pub fn new(salt: [u8; 32]) -> Source {
-        Source { salt, presync: None, after: None }
+        Source { salt, has_begun: false, presync: None, after: None }
     }
 }
 
@@ -94,10 +97,10 @@ impl LightChain {
         fork.map_or(0, |id| self.tree.point(id).height)
     }
 
-    /// Takes headers that follow the best chain's last one, from where they were kept after they
-    /// had been taken before: their times were not too new then. They are checked all the same,
-    /// but for that. Returns how many were taken, and what is wrong with the first that was not.
-    pub fn restore(&mut self, headers: &[Header]) -> (usize, Option<RuleError>) {
+    /// Takes headers that follow the best chain's last one, from where they were kept. They are
+    /// checked as if they were new. Returns how many were taken, and what is wrong with the first
+    /// that was not.
+    pub fn restore(&mut self, now_s: u64, headers: &[Header]) -> (usize, Option<RuleError>) {
         // All at once is quicker, one by one says which.
         let together = isolation::check_headers(&self.network, headers);
         for (at, header) in headers.iter().enumerate() {
@@ -107,19 +110,19 @@ impl LightChain {
                     isolation::check_headers(&self.network, &[*header]).map(|checked| checked[0])
                 }
             };
-            if let Err(error) = checked.and_then(|header| self.restore_one(&header)) {
+            if let Err(error) = checked.and_then(|header| self.restore_one(now_s, &header)) {
                 return (at, Some(error));
             }
         }
         (headers.len(), None)
     }
 
-    fn restore_one(&mut self, header: &CheckedHeader) -> Result<(), RuleError> {
+    fn restore_one(&mut self, now_s: u64, header: &CheckedHeader) -> Result<(), RuleError> {
         let (got, expected) = (header.header().prev, self.tip().hash);
         if got != expected {
             return Err(RuleError::NotLinked { got, expected });
         }
-        self.tree.admit(&self.network, u64::from(u32::MAX), header).map(|_| ())
+        self.tree.admit(&self.network, now_s, header).map(|_| ())
     }
 
     /// What to tell a source of what is known, newest first, so that it gives what comes after.
@@ -146,9 +149,10 @@ impl LightChain {
     ) -> Result<More, RuleError> {
         let checked = isolation::check_headers(&self.network, headers)?;
         let Some(last) = checked.last() else { return Ok(More::No) };
-        if let Some(mut presync) = source.presync.take()
-            && presync.end() == headers[0].prev
-        {
+        if let Some(mut presync) = source.presync.take() {
+            if presync.end() != headers[0].prev {
+                return Ok(More::No);
+            }
             let followed = presync.follow(&self.network, now_s, &checked);
             return self.followed(source, presync, now_s, is_full, followed);
         }
@@ -169,14 +173,11 @@ impl LightChain {
             self.admit(now_s, new)?;
             return Ok(if is_full { More::Ask } else { More::No });
         }
-        if !is_full {
+        if !is_full || source.has_begun {
             return Ok(More::No);
         }
-        let start = ChainEnd {
-            hash: self.tree.point(parent).hash,
-            facts: self.tree.parent_facts(parent),
-            work: self.tree.work(parent),
-        };
+        source.has_begun = true;
+        let start = ChainEnd::of(&self.tree, parent);
         let mut presync =
             Box::new(Presync::new(Limits::STANDARD, start, self.enough(), source.salt));
         let followed = presync.follow(&self.network, now_s, new);

@@ -20,7 +20,7 @@ use crate::params::Network;
 use crate::rules::RuleError;
 use crate::rules::context::{self, ParentFacts};
 use crate::rules::isolation::CheckedHeader;
-use crate::tree::work_of;
+use crate::tree::{HeaderTree, NodeId, work_of};
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,12 @@ pub struct ChainEnd {
 }
 
 impl ChainEnd {
+    /// The end of the chain that leads to a known header.
+    pub(crate) fn of(tree: &HeaderTree, id: NodeId) -> ChainEnd {
+        let (hash, facts, work) = (tree.point(id).hash, tree.parent_facts(id), tree.work(id));
+        ChainEnd { hash, facts, work }
+    }
+
     /// Moves on to the next header, which must link here.
     ///
     /// # Errors

@@ -222,19 +222,21 @@ pub trait Archive: View + Pages {
         Witness::of(self, key)
     }
 
-    /// Headers after the newest locator entry on the main chain (after genesis if none is).
+    /// Height after the newest locator entry on the main chain (after genesis if none is).
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn height_after(&self, locator: &[Hash]) -> Result<u32, StoreError> {
+        let known = locator.iter().find_map(|hash| self.main_height(hash).transpose());
+        Ok(known.transpose()?.map_or(1, |height| height + 1))
+    }
+
+    /// Headers from that height on, ascending, at most `limit`.
     ///
     /// # Errors
     /// When the store fails.
     fn headers_after(&self, locator: &[Hash], limit: usize) -> Result<Vec<Header>, StoreError> {
-        let mut from = 1;
-        for hash in locator {
-            if let Some(height) = self.main_height(hash)? {
-                from = height + 1;
-                break;
-            }
-        }
-        self.main_headers(from, limit)
+        self.main_headers(self.height_after(locator)?, limit)
     }
 }
 

@@ -5,19 +5,20 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::args::Global;
 use crate::command::Line;
 use crate::config::{self, ConfigError};
 use crate::folder;
-use crate::reply::{Code, Failure};
+use crate::reply::{Code, Failure, one_line};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest line that is read, in bytes: a node drops clients that it owes more.
-const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
+pub const MAX_LINE_BYTES: usize = 32 * 1024 * 1024;
 
 /// Why a node cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum ClientError {
     /// What came is no reply.
     #[error("the node's answer is no reply of the admin port: {0:?}")]
     Garbled(String),
+    /// It is a reply to something else, or a lie.
+    #[error("the node's answer is not what was asked for: {0}")]
+    Unexpected(String),
     /// The node took too long.
     #[error("the node did not answer within {} s", .0.as_secs())]
     Late(Duration),
@@ -108,15 +112,37 @@ impl Client {
         }
     }
 
+    /// Likewise, of a node that is not trusted: its answer is of this shape and has no more than
+    /// so many bytes, or is refused before it costs more memory than that. It sees no cookie.
+    ///
+    /// # Errors
+    /// When the node refuses, the connection breaks, or the answer is another one.
+    pub fn request_as<T: DeserializeOwned>(
+        &mut self,
+        line: &Line,
+        most_bytes: usize,
+    ) -> Result<T, ClientError> {
+        self.ask_as(&line.build(), most_bytes)
+    }
+
     /// Sends a line and waits for its answer.
     ///
     /// # Errors
     /// When the node refuses or the connection breaks.
     pub fn ask(&mut self, line: &str) -> Result<Value, ClientError> {
+        self.ask_as(line, MAX_LINE_BYTES)
+    }
+
+    fn ask_as<T: DeserializeOwned>(
+        &mut self,
+        line: &str,
+        most_bytes: usize,
+    ) -> Result<T, ClientError> {
         self.send(line)?;
         loop {
-            if let Reply::Ok(value) = self.receive()? {
-                return Ok(value);
+            if let Told::Ok(json) = told(&self.line(most_bytes)?)? {
+                let read = serde_json::from_str(json);
+                return read.map_err(|error| ClientError::Unexpected(one_line(&error.to_string())));
             }
         }
     }
@@ -134,20 +160,12 @@ impl Client {
     /// # Errors
     /// When the node refuses or the connection breaks.
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
-        let line = self.line()?;
-        let line = line.trim_end();
-        let garbled = || ClientError::Garbled(line.chars().take(80).collect());
-        if let Some(json) = line.strip_prefix("+OK ") {
-            return serde_json::from_str(json).map(Reply::Ok).map_err(|_| garbled());
-        }
-        if let Some(json) = line.strip_prefix("+EVENT ") {
-            return serde_json::from_str(json).map(Reply::Event).map_err(|_| garbled());
-        }
-        let (code, message) = line
-            .strip_prefix('-')
-            .map(|rest| rest.split_once(' ').unwrap_or((rest, "")))
-            .ok_or_else(garbled)?;
-        Err(Failure::new(Code::from_word(code), message).into())
+        let line = self.line(MAX_LINE_BYTES)?;
+        let reply = match told(&line)? {
+            Told::Ok(json) => serde_json::from_str(json).map(Reply::Ok),
+            Told::Event(json) => serde_json::from_str(json).map(Reply::Event),
+        };
+        reply.map_err(|_| garbled(&line))
     }
 
     /// Gives up all waiting when `patience` has passed since `began`: then a node that sends byte
@@ -156,8 +174,8 @@ impl Client {
         self.patience = Some((began, patience));
     }
 
-    /// The next line, its end included.
-    fn line(&mut self) -> Result<String, ClientError> {
+    /// The next line, its end included, of at most so many bytes.
+    fn line(&mut self, most_bytes: usize) -> Result<String, ClientError> {
         let mut line = Vec::new();
         loop {
             if let Some((began, patience)) = self.patience {
@@ -184,14 +202,13 @@ impl Client {
             if taken == 0 && line.is_empty() {
                 return Err(ClientError::Closed);
             }
-            if line.len() > MAX_LINE_BYTES {
-                return Err(ClientError::Garbled(format!(
-                    "a line of more than {MAX_LINE_BYTES} bytes"
-                )));
+            if line.len() > most_bytes {
+                let what = format!("a line of more than {most_bytes} bytes");
+                return Err(ClientError::Unexpected(what));
             }
             if taken == 0 || end.is_some() {
-                let garbled = |_| ClientError::Garbled("no text".to_string());
-                return String::from_utf8(line).map_err(garbled);
+                let no_text = |_| ClientError::Garbled("no text".to_string());
+                return String::from_utf8(line).map_err(no_text);
             }
         }
     }
@@ -203,4 +220,27 @@ impl Client {
     pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), ClientError> {
         Ok(self.reader.get_ref().set_read_timeout(timeout)?)
     }
+}
+
+/// A line of a node, its JSON not yet read.
+enum Told<'a> {
+    Ok(&'a str),
+    Event(&'a str),
+}
+
+fn told(line: &str) -> Result<Told<'_>, ClientError> {
+    let line = line.trim_end();
+    if let Some(json) = line.strip_prefix("+OK ") {
+        return Ok(Told::Ok(json));
+    }
+    if let Some(json) = line.strip_prefix("+EVENT ") {
+        return Ok(Told::Event(json));
+    }
+    let rest = line.strip_prefix('-').ok_or_else(|| garbled(line))?;
+    let (code, message) = rest.split_once(' ').unwrap_or((rest, ""));
+    Err(Failure::new(Code::from_word(code), message).into())
+}
+
+fn garbled(line: &str) -> ClientError {
+    ClientError::Garbled(line.trim_end().chars().take(80).collect())
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Seconds since the Unix epoch; 0 when the clock stands before it.
 #[expect(clippy::disallowed_methods, reason = "a light client's only clock")]

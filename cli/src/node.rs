@@ -128,8 +128,8 @@ pub enum NodeError {
     NoPayee,
     /// The blocks do not lead to the state with which the folder began.
     #[error(
-        "block {hash} at height {height} is not valid: executed from genesis on, the blocks before it \
-         do not lead to the state it commits to, with which this folder began. Move blocks.log, \
+        "block {hash} at height {height} is not valid: executed from genesis on, the blocks before \
+         it do not lead to the state it commits to, with which this folder began. Move blocks.log, \
          index.sqlite* and the folder history out of the data folder and start again, to fetch \
          the chain from peers; leave wallet.key where it is"
     )]

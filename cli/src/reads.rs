@@ -114,6 +114,21 @@ pub fn key_of(operation: &[u8]) -> Option<&[u8]> {
     Operation::decode(operation).ok()?.key()
 }
 
+/// What is known of a version; `time` is that of its block, if that is known.
+pub fn put_entry(object: &mut Map<String, Value>, entry: &Entry, time: Option<u32>) {
+    match entry.kind {
+        VersionKind::Put => put_bytes(object, "value", &entry.value),
+        VersionKind::Delete => {
+            object.insert("deleted".to_string(), true.into());
+        }
+    }
+    object.insert("version".to_string(), entry.version.into());
+    object.insert("height".to_string(), entry.height.into());
+    object.extend(time.map(|time| ("time".to_string(), time.into())));
+    object.insert("txid".to_string(), entry.txid.to_string().into());
+    object.insert("writer".to_string(), entry.writer.to_string().into());
+}
+
 /// Whether an outcome's operations were applied.
 pub fn is_applied(outcome: &[u8]) -> bool {
     matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_)))
@@ -215,32 +230,16 @@ impl Reader<'_> {
     }
 
     fn put_entry(&self, object: &mut Map<String, Value>, entry: &Entry) -> Result<(), StoreError> {
-        match entry.kind {
-            VersionKind::Put => put_bytes(object, "value", &entry.value),
-            VersionKind::Delete => {
-                object.insert("deleted".to_string(), true.into());
-            }
-        }
-        let more = json!({
-            "version": entry.version,
-            "height": entry.height,
-            "time": self.time_at(entry.height)?,
-            "txid": entry.txid.to_string(),
-            "writer": entry.writer.to_string(),
-            "confirmations": self.confirmations(entry.height),
-        });
-        extend(object, more);
+        put_entry(object, entry, Some(self.time_at(entry.height)?));
+        let confirmations = self.confirmations(entry.height);
+        object.insert("confirmations".to_string(), confirmations.into());
         Ok(())
     }
 
     fn headers(&self, from: &HeadersFrom, limit: usize) -> Shown {
         let from = match from {
             HeadersFrom::Height(height) => *height,
-            HeadersFrom::After(hashes) => {
-                let known =
-                    hashes.iter().find_map(|hash| self.archive.main_height(hash).transpose());
-                known.transpose()?.map_or(1, |height| height.saturating_add(1))
-            }
+            HeadersFrom::After(hashes) => self.archive.height_after(hashes)?,
         };
         let headers = self.archive.main_headers(from, limit)?;
         let hex: Vec<String> =

@@ -90,16 +90,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with this message; line breaks become blanks.
+    /// A failure with this message; line breaks and other control characters become blanks.
     pub fn new(code: Code, message: impl std::fmt::Display) -> Failure {
-        let message = message.to_string().replace(['\r', '\n'], " ");
-        Failure { code, message }
+        Failure { code, message: one_line(&message.to_string()) }
     }
 
     /// What is said when a queue is full.
     pub fn busy() -> Failure {
         Failure::new(Code::Busy, "the node has more to do than it can take; try again")
     }
+}
+
+/// A text of others without what ends a line or plays tricks on a terminal.
+pub fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// A reply line, CRLF included, so that it is also a simple string or an error of the Redis
@@ -144,6 +148,12 @@ mod tests {
         assert_eq!(line(&Ok(json!({"a": "x\ny"}))), b"+OK {\"a\":\"x\\ny\"}\r\n");
         let failure = Failure::new(Code::NotFound, "no\r\nkey");
         assert_eq!(line(&Err(failure)), b"-NOTFOUND no  key\r\n");
+    }
+
+    #[test]
+    fn a_node_cannot_write_escape_sequences_to_the_terminal() {
+        let failure = Failure::new(Code::Internal, "\x1b[31mred\x07 \u{9b}2J\x7f\tend");
+        assert_eq!(failure.message, " [31mred   2J  end");
     }
 
     #[test]

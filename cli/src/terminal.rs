@@ -91,6 +91,7 @@ impl TerminalError {
     pub fn exit(&self) -> u8 {
         match self {
             TerminalError::Client(ClientError::Refused(failure)) => failure.code.exit(),
+            TerminalError::Client(ClientError::Late(_)) => Code::Timeout.exit(),
             TerminalError::Doubt(doubt) => doubt.exit(),
             TerminalError::Client(ClientError::Config(_))
             | TerminalError::Config(_)

@@ -53,7 +53,7 @@ const MAX_VALUE_BYTES: usize = MAX_BLOCK_BYTES as usize;
 /// What a node sends to show what is true of a key after a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
-    /// The key, 1 to 255 bytes.
+    /// The key, at most 255 bytes.
     #[serde(serialize_with = "serde_bytes::serialize", deserialize_with = "form::bytes::<255, _>")]
     pub key: Vec<u8>,
     /// Hash of the block.

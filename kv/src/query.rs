@@ -281,7 +281,10 @@ impl<'a> Query<'a> {
     }
 
     /// A version that the key's head says is there.
-    fn entry(&self, key: &[u8], version: u64) -> Result<Entry, StoreError> {
+    ///
+    /// # Errors
+    /// When the store fails or is damaged.
+    pub(crate) fn entry(&self, key: &[u8], version: u64) -> Result<Entry, StoreError> {
         let row = version_row(key, version);
         let bytes = self.view.get(&row)?.ok_or_else(|| damaged(&row, "is missing"))?;
         let Version { height, txid, writer, kind, before: _, value } = decode(&row, &bytes)?;

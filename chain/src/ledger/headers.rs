@@ -146,11 +146,7 @@ impl<S: Store> Ledger<S> {
             let next = self.presyncs.peers.get(&from).map(Presync::end);
             return Sifted::Nothing(HeadersVerdict::LowWork { next });
         }
-        let start = ChainEnd {
-            hash: self.tree.point(parent).hash,
-            facts: self.tree.parent_facts(parent),
-            work: self.tree.work(parent),
-        };
+        let start = ChainEnd::of(&self.tree, parent);
         tracing::debug!(target: "chain", peer = from.0, height = start.facts.height,
             "following headers that have not shown enough work");
         let mut presync = Presync::new(Limits::STANDARD, start, least, self.presyncs.salt());

@@ -196,13 +196,14 @@ fn kept_headers_are_taken_up_to_the_first_that_is_not_good() {
     let network = network();
     let mut chain = grow(&network, &[], 1, 40, 10);
     let mut light = LightChain::new(network.clone());
-    assert_eq!(light.restore(&chain), (40, None));
+    let now_s = u64::from(network.genesis_time) + 400;
+    assert_eq!(light.restore(now_s, &chain), (40, None));
     let mut light = LightChain::new(network.clone());
     chain[25].nonce ^= 1 << 20;
-    let (taken, error) = light.restore(&chain);
+    let (taken, error) = light.restore(now_s, &chain);
     assert!(taken == 25 || taken == 26, "{taken}");
     assert!(error.is_some() && light.tip().height as usize == taken);
-    let (none, error) = LightChain::new(network).restore(&chain[1..]);
+    let (none, error) = LightChain::new(network).restore(now_s, &chain[1..]);
     assert!(none == 0 && matches!(error, Some(RuleError::NotLinked { .. })));
 }
 
@@ -221,4 +222,45 @@ fn whoever_says_the_same_again_is_not_asked_for_ever() {
     assert_eq!((take(0), take(PAGE)), (More::Ask, More::Ask));
     assert_eq!(take(0), More::No, "it goes back");
     assert_eq!((take(PAGE), take(PAGE)), (More::Ask, More::No), "it stays");
+}
+
+/// The others were never asked.
+#[test]
+fn whoever_begins_anew_with_each_page_is_not_asked_for_ever() {
+    let network = network();
+    let chain = grow(&network, &[], 1, 4 * PAGE, 10);
+    let mut light = LightChain::new(network.clone());
+    sync(&mut light, &chain).unwrap();
+    let now_s = u64::from(network.genesis_time);
+    let [one, other] = [2, 3].map(|seed| grow(&network, &[], seed, 2 * PAGE, 10));
+    let (first, second) = one.split_at(PAGE);
+    for pages in [[first, first], [first, &other[..PAGE]]] {
+        let mut source = Source::new([1; 32]);
+        let more = pages.map(|page| light.take(&mut source, now_s, page, true).unwrap());
+        assert_eq!(more[1], More::No);
+    }
+    let mut source = Source::new([1; 32]);
+    let mut take = |page| light.take(&mut source, now_s, page, true).unwrap();
+    assert_eq!((take(first), take(second), take(first)), (More::Ask, More::Ask, More::No));
+    assert_eq!(take(first), More::No, "nor from the start");
+    assert_eq!(light.tip().hash, tip_of(&chain));
+    // The chain's own first page, while the network is known to have more work.
+    let mut network = network;
+    network.landmarks.minimum_work = light.work();
+    let (mut light, mut source) = (LightChain::new(network), Source::new([1; 32]));
+    let mut take = || light.take(&mut source, now_s, &chain[..PAGE], true).unwrap();
+    assert_eq!((take(), take(), take()), (More::Ask, More::No, More::No));
+}
+
+/// Anybody can write a file, and date its headers as he likes.
+#[test]
+fn kept_headers_from_the_future_are_not_taken() {
+    let network = network();
+    let mut chain = grow(&network, &[], 1, 3, 10);
+    let late = u32::MAX - chain[2].time - 10;
+    chain.extend(grow(&network, &chain, 1, 1, late).pop());
+    let mut light = LightChain::new(network.clone());
+    let (taken, error) = light.restore(u64::from(network.genesis_time), &chain);
+    assert!(taken == 3 && matches!(error, Some(RuleError::TimeTooNew { .. })), "{error:?}");
+    assert_eq!(light.restore(u64::from(u32::MAX), &chain[3..]), (1, None));
 }

@@ -82,14 +82,16 @@ pub struct VerifyArgs {
     /// Its block must be on this chain of headers
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoint")]
     pub headers: Option<PathBuf>,
-    /// Its own headers must lead from this block to its block, or from its block to this one
-    #[arg(long, value_name = "HASH")]
+    /// Its own headers must lead from this block to its block, or from its block to this one.
+    /// Of one before its block the height is needed too
+    #[arg(long, value_name = "[HEIGHT:]HASH")]
     pub checkpoint: Option<String>,
     /// The block must be so deep, itself counted
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub min_confirmations: u32,
     /// The block must be no deeper: what it says may have changed since
-    #[arg(long, value_name = "N")]
+    // With a checkpoint, headers are the prover's, and he leaves out those he likes.
+    #[arg(long, value_name = "N", conflicts_with = "checkpoint")]
     pub max_confirmations: Option<u32>,
     /// The block must be no older, in seconds
     #[arg(long, value_name = "S")]

@@ -84,14 +84,15 @@ pub struct HeaderFile {
     end: ChainPoint,
 }
 
-/// Reads a file of headers, and leaves it as it is.
+/// Reads a file of headers, and leaves it as it is. It may be that of somebody else: what is too
+/// new for this clock is not valid.
 ///
 /// # Errors
 /// When it cannot be read, or is none of this network.
-pub fn read(path: &Path, network: &Network) -> Result<Contents, HeaderFileError> {
+pub fn read(path: &Path, network: &Network, now_s: u64) -> Result<Contents, HeaderFileError> {
     let fail = |source| HeaderFileError::Io { path: path.to_path_buf(), source };
     let file = File::open(path).map_err(fail)?;
-    contents(&file, path, network)
+    contents(&file, path, network, now_s)
 }
 
 /// Puts a file with exactly this chain in the place of what is there, all or nothing.
@@ -141,7 +142,8 @@ impl HeaderFile {
             file.write_all_at(&wanted, 0).map_err(fail)?;
         }
         (&file).rewind().map_err(fail)?;
-        let contents = contents(&file, path, network)?;
+        // A clock that was set back is no reason to cut off what was not too new once.
+        let contents = contents(&file, path, network, u64::from(u32::MAX))?;
         let end = contents.chain.tip();
         file.set_len(offset(end.height)).map_err(fail)?;
         Ok((HeaderFile { file, path: path.to_path_buf(), end }, contents))
@@ -178,7 +180,12 @@ fn offset(height: u32) -> u64 {
     HEAD_BYTES as u64 + u64::from(height) * HEADER_BYTES as u64
 }
 
-fn contents(file: &File, path: &Path, network: &Network) -> Result<Contents, HeaderFileError> {
+fn contents(
+    file: &File,
+    path: &Path,
+    network: &Network,
+    now_s: u64,
+) -> Result<Contents, HeaderFileError> {
     let fail = |source| HeaderFileError::Io { path: path.to_path_buf(), source };
     let mut input = io::BufReader::new(file);
     check_head(&mut input, path, network)?;
@@ -189,7 +196,7 @@ fn contents(file: &File, path: &Path, network: &Network) -> Result<Contents, Hea
         input.by_ref().take(limit).read_to_end(&mut bytes).map_err(fail)?;
         let (whole, torn) = bytes.as_chunks::<HEADER_BYTES>();
         let headers: Vec<Header> = whole.iter().map(Header::decode).collect();
-        let left_out = match chain.restore(&headers) {
+        let left_out = match chain.restore(now_s, &headers) {
             (_, None) if torn.is_empty() => None,
             (_, None) => Some("the last header is not whole".to_string()),
             (_, Some(error @ RuleError::Checkpoint { .. })) => {

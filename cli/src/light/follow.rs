@@ -1,18 +1,26 @@
 //! Brings a chain of headers up to what others have, who are not trusted.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use chain::Hash;
 use chain::header::Header;
 use chain::light::{LightChain, More, Source};
 use chain::rules::RuleError;
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::proof::read_header;
+use super::proof::HexHeader;
 use super::{PATIENCE, begin, now_s};
 use crate::client::{Client, ClientError};
-use crate::command::{MAX_PAGE_HEADERS, headers_after};
+use crate::command::{Line, MAX_PAGE_HEADERS, headers_after};
 use crate::folder::{self, FolderError};
+
+/// How long a node is listened to before others are asked again. An honest one that gives ten pages
+/// a second has told of eleven years of blocks a minute by then.
+const TURN: Duration = Duration::from_secs(600);
+
+/// Longest answer with headers, in bytes: a page has 164 kB.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// Why somebody's headers were not taken.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +36,9 @@ pub enum FollowError {
         /// What the system said.
         why: String,
     },
-    /// What it sent is no page of headers.
-    #[error("the node's answer is no page of headers: {0}")]
-    Garbled(&'static str),
+    /// It has had its turn.
+    #[error("the node was not done after {} s: others are asked before it goes on", TURN.as_secs())]
+    Slow,
     /// A header was refused.
     #[error("a header was refused: {0}")]
     Refused(#[from] RuleError),
@@ -71,40 +79,69 @@ pub fn catch_up<E: From<FollowError>>(
     }
 }
 
-/// Connects to a node by its address or name.
+/// Connects to a node by its address or name: the first of its addresses that answers.
 ///
 /// # Errors
 /// When nobody answers there.
 pub fn connect(name: &str) -> Result<Client, FollowError> {
     let fail = |why: String| FollowError::Name { name: name.to_string(), why };
-    let mut addresses = name.to_socket_addrs().map_err(|error| fail(error.to_string()))?;
-    let address: SocketAddr = addresses.next().ok_or_else(|| fail("none was given".to_string()))?;
-    Ok(Client::connect(address, None)?)
+    let addresses = name.to_socket_addrs().map_err(|error| fail(error.to_string()))?;
+    let client = connect_to_any(addresses)?;
+    client.ok_or_else(|| fail("none was given".to_string()))
 }
 
-/// A node's page of headers.
+/// Connects to the first address that answers; `None` when there are none.
 ///
 /// # Errors
-/// When the node does not answer, or not with headers.
-pub fn ask(client: &mut Client, locator: &[Hash]) -> Result<Page, FollowError> {
-    client.be_patient(begin(), PATIENCE);
-    let answer = client.request(&headers_after(locator))?;
-    let headers = read_headers(&answer["headers"])?;
+/// What is wrong with the last one, when nobody answers.
+pub fn connect_to_any(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<Option<Client>, ClientError> {
+    let mut last = Ok(None);
+    for address in addresses {
+        last = Client::connect(address, None).map(Some);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// A node's page of headers. Its turn began at `began`.
+///
+/// # Errors
+/// When the node does not answer in time, or not with headers.
+pub fn ask(client: &mut Client, began: Instant, locator: &[Hash]) -> Result<Page, FollowError> {
+    client.be_patient(begin(), patience(began)?);
+    let headers = ask_for(client, &headers_after(locator))?;
     let is_full = headers.len() >= MAX_PAGE_HEADERS;
     Ok(Page { headers, is_full })
 }
 
-/// Headers of an answer.
+/// How long the next answer may take of a node whose turn began then.
+fn patience(began: Instant) -> Result<Duration, FollowError> {
+    let left = TURN.saturating_sub(began.elapsed());
+    if left.is_zero() { Err(FollowError::Slow) } else { Ok(left.min(PATIENCE)) }
+}
+
+/// A node's answer to a request for headers.
 ///
 /// # Errors
-/// When it has none, or more than there can be.
-pub fn read_headers(list: &Value) -> Result<Vec<Header>, FollowError> {
-    let list = list.as_array().ok_or(FollowError::Garbled("there is no list of headers"))?;
-    if list.len() > MAX_PAGE_HEADERS {
-        return Err(FollowError::Garbled("the list is too long"));
+/// When it does not answer, or not with headers, or with more than there can be.
+pub fn ask_for(client: &mut Client, request: &Line) -> Result<Vec<Header>, ClientError> {
+    let Answer { headers } = client.request_as(request, MAX_ANSWER_BYTES)?;
+    if headers.len() > MAX_PAGE_HEADERS {
+        let what = format!("more than {MAX_PAGE_HEADERS} headers");
+        return Err(ClientError::Unexpected(what));
     }
-    let headers = list.iter().map(read_header).collect::<Option<Vec<Header>>>();
-    headers.ok_or(FollowError::Garbled("a header is not 160 hex digits"))
+    Ok(headers.into_iter().map(|HexHeader(header)| header).collect())
+}
+
+/// What of an answer with headers is of use to who believes nothing.
+#[derive(Deserialize)]
+#[serde(expecting = "a page of headers")]
+struct Answer {
+    headers: Vec<HexHeader>,
 }
 
 /// A chain's page, as a node that has it would give it.
@@ -115,4 +152,18 @@ pub fn page_of(chain: &LightChain, locator: &[Hash]) -> Page {
     let headers: Vec<Header> = heights.filter_map(|height| chain.header(height)).copied().collect();
     let is_full = headers.len() == MAX_PAGE_HEADERS;
     Page { headers, is_full }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_goes_on_and_on_gets_no_more_than_its_turn() {
+        let ago = |time: Duration| patience(begin().checked_sub(time).unwrap());
+        assert_eq!(ago(Duration::ZERO).unwrap(), PATIENCE);
+        let left = ago(TURN - Duration::from_secs(2)).unwrap();
+        assert!(left <= Duration::from_secs(2));
+        assert!(matches!(ago(TURN), Err(FollowError::Slow)));
+    }
 }

@@ -8,9 +8,11 @@ use chain::header::{HEADER_BYTES, Header};
 use chain::params::Network;
 use data_encoding::{BASE64, HEXLOWER};
 use kv::proof::{MAX_PROOF_BYTES, MalformedProof, Proof};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::reply::{get_bytes, put_bytes};
+use crate::reply::{one_line, put_bytes};
 
 const FORMAT: &str = "graven proof 1";
 
@@ -23,7 +25,8 @@ pub const MAX_FILE_BYTES: usize =
     MAX_PROOF_BYTES.div_ceil(3) * 4 + MAX_HEADERS * (2 * HEADER_BYTES + 8) + 16 * 1024;
 
 /// A proof, and what was said with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Form")]
 pub struct ProofFile {
     /// The network's name.
     pub network: String,
@@ -43,15 +46,15 @@ pub enum MalformedFile {
     /// More than any proof has.
     #[error("the file has more than {MAX_FILE_BYTES} bytes")]
     TooLong,
-    /// No JSON.
-    #[error("the file is no JSON: {0}")]
+    /// No JSON, or fields that are missing, of another type, or not known.
+    #[error("the file is not the JSON of a proof: {0}")]
     Json(String),
     /// Another format.
     #[error("\"format\" is not {FORMAT:?}")]
     Format,
-    /// Something that is not there, not what it should be, or not known.
-    #[error("{0:?} is missing, malformed or unknown")]
-    Field(String),
+    /// A field that is not what it should be.
+    #[error("{0:?} is malformed")]
+    Field(&'static str),
     /// The proof itself.
     #[error(transparent)]
     Proof(#[from] MalformedProof),
@@ -85,45 +88,81 @@ impl ProofFile {
         if bytes.len() > MAX_FILE_BYTES {
             return Err(MalformedFile::TooLong);
         }
-        let value = serde_json::from_slice(bytes);
-        ProofFile::from_json(&value.map_err(|error| MalformedFile::Json(error.to_string()))?)
-    }
-
-    /// Reads a file's content.
-    ///
-    /// # Errors
-    /// When it is none.
-    pub fn from_json(value: &Value) -> Result<ProofFile, MalformedFile> {
-        let field = |name: &str| MalformedFile::Field(name.to_string());
-        if value["format"] != FORMAT {
+        let not_json = |error: serde_json::Error| MalformedFile::Json(one_line(&error.to_string()));
+        let Named { format } = serde_json::from_slice(bytes).map_err(not_json)?;
+        if format != FORMAT {
             return Err(MalformedFile::Format);
         }
-        let known = ["format", "network", "genesis", "key", "key_base64", "headers", "proof"];
-        let names = value.as_object().into_iter().flat_map(Map::keys);
-        if let Some(unknown) = names.into_iter().find(|name| !known.contains(&name.as_str())) {
-            return Err(field(unknown));
-        }
-        let text = |name: &str| value[name].as_str().ok_or_else(|| field(name));
-        let genesis = text("genesis")?.parse().map_err(|_| field("genesis"))?;
-        let key = get_bytes(value, "key").ok_or_else(|| field("key"))?;
-        let headers = match value.get("headers") {
-            None => Vec::new(),
-            Some(list) => read_headers(list).ok_or_else(|| field("headers"))?,
-        };
-        let proof = BASE64.decode(text("proof")?.as_bytes()).map_err(|_| field("proof"))?;
-        let (network, proof) = (text("network")?.to_string(), Proof::decode(&proof)?);
-        Ok(ProofFile { network, genesis, key, headers, proof })
+        serde_json::from_slice::<Form>(bytes).map_err(not_json)?.try_into()
     }
 }
 
-/// Headers in hex; `None` when the list is none, or longer than it may be.
-fn read_headers(list: &Value) -> Option<Vec<Header>> {
-    let list = list.as_array().filter(|list| list.len() <= MAX_HEADERS)?;
-    list.iter().map(read_header).collect()
+/// What a file of any format says of itself.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    format: String,
 }
 
-/// A header in hex.
-pub fn read_header(hex: &Value) -> Option<Header> {
-    let bytes = HEXLOWER.decode(hex.as_str()?.as_bytes()).ok()?;
-    Some(Header::decode(&bytes.try_into().ok()?))
+/// A file's fields. It is read without anything that is larger in memory than in the file: whoever
+/// wrote it is not trusted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    format: String,
+    network: String,
+    genesis: String,
+    key: Option<String>,
+    key_base64: Option<String>,
+    #[serde(default)]
+    headers: Vec<HexHeader>,
+    proof: String,
 }
+
+impl TryFrom<Form> for ProofFile {
+    type Error = MalformedFile;
+
+    fn try_from(form: Form) -> Result<ProofFile, MalformedFile> {
+        if form.format != FORMAT {
+            return Err(MalformedFile::Format);
+        }
+        let genesis = form.genesis.parse().map_err(|_| MalformedFile::Field("genesis"))?;
+        let base64 = |text: &str, field| {
+            BASE64.decode(text.as_bytes()).map_err(|_| MalformedFile::Field(field))
+        };
+        let key = match (form.key, form.key_base64) {
+            (Some(text), None) => text.into_bytes(),
+            (None, Some(text)) => {
+                let key = base64(&text, "key_base64")?;
+                // There is one way to write each key.
+                if str::from_utf8(&key).is_ok() {
+                    return Err(MalformedFile::Field("key_base64"));
+                }
+                key
+            }
+            (None, None) | (Some(_), Some(_)) => return Err(MalformedFile::Field("key")),
+        };
+        if form.headers.len() > MAX_HEADERS {
+            return Err(MalformedFile::Field("headers"));
+        }
+        let headers = form.headers.into_iter().map(|HexHeader(header)| header).collect();
+        let proof = Proof::decode(&base64(&form.proof, "proof")?)?;
+        Ok(ProofFile { network: form.network, genesis, key, headers, proof })
+    }
+}
+
+/// A header in hex, half as large as its text.
+pub(super) struct HexHeader(pub(super) Header);
+
+impl<'de> Deserialize<'de> for HexHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HexHeader, D::Error> {
+        let hex = String::deserialize(deserializer)?;
+        let bytes = HEXLOWER.decode(hex.as_bytes()).ok();
+        let bytes: Option<[u8; HEADER_BYTES]> = bytes.and_then(|bytes| bytes.try_into().ok());
+        let malformed = || D::Error::custom("a header is not 160 hex digits");
+        Ok(HexHeader(Header::decode(&bytes.ok_or_else(malformed)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

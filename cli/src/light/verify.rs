@@ -12,13 +12,21 @@ use kv::proof::Proven;
 
 use super::proof::{MalformedFile, ProofFile};
 
+/// With fewer confirmations a block may leave the chain as reorganisations go.
+const SETTLED: u32 = 6;
+
 /// What the verifier trusts.
 #[derive(Clone, Copy, Debug)]
 pub enum Trust<'a> {
     /// His own chain of headers.
     Headers(&'a LightChain),
     /// A block that he knows to be on the chain.
-    Checkpoint(Hash),
+    Checkpoint {
+        /// Its hash.
+        hash: Hash,
+        /// Its height, if he knows that as well.
+        height: Option<u32>,
+    },
     /// Nothing.
     Nothing,
 }
@@ -107,7 +115,9 @@ pub fn verify(
     }
     let place = match trust {
         Trust::Headers(chain) => on_headers(file, chain)?,
-        Trust::Checkpoint(hash) => on_checkpoint(file, network, hash, wanted.now_s)?,
+        Trust::Checkpoint { hash, height } => {
+            on_checkpoint(file, network, (hash, height), wanted.now_s)?
+        }
         Trust::Nothing => {
             let what = "whoever made the proof may have made its block as well: name headers of \
                         your own with --headers, or a block you know with --checkpoint";
@@ -152,7 +162,7 @@ fn is_wanted(verified: &Verified, wanted: Wanted) -> Result<(), Doubt> {
 }
 
 fn on_headers(file: &ProofFile, chain: &LightChain) -> Result<Place, Doubt> {
-    let (height, tip) = (file.proof.coinbase.height, chain.tip());
+    let tip = chain.tip();
     if !chain.has_enough_work() {
         let (work, least) = (chain.work(), chain.network().landmarks.minimum_work);
         let what = format!(
@@ -162,20 +172,12 @@ fn on_headers(file: &ProofFile, chain: &LightChain) -> Result<Place, Doubt> {
         );
         return Err(Doubt::NotEnough(what));
     }
-    let (Some(header), Some(hash)) = (chain.header(height), chain.hash(height)) else {
-        let what = format!(
-            "the proof's block is at height {height}, the headers end at {}: follow a node first",
-            tip.height
-        );
-        return Err(Doubt::NotEnough(what));
-    };
-    if hash != file.proof.block {
-        let block = file.proof.block;
-        let what = format!("block {block} is not on the chain, at height {height} there is {hash}");
-        return Err(Doubt::Refuted(what));
-    }
-    let tip_time = chain.header(tip.height).map_or(0, |header| header.time);
+    let height = chain.common_height(&file.proof.block);
+    let is_there = chain.hash(height) == Some(file.proof.block);
+    let header = chain.header(height).filter(|_| is_there);
+    let Some(header) = header else { return Err(not_there(file, chain)) };
     let confirmations = tip.height - height + 1;
+    let tip_time = chain.header(tip.height).map_or(0, |header| header.time);
     let trust = format!(
         "the block is on the heaviest chain of the headers, which end at height {}; every header \
          was checked from genesis on",
@@ -184,11 +186,29 @@ fn on_headers(file: &ProofFile, chain: &LightChain) -> Result<Place, Doubt> {
     Ok(Place { header: *header, height, confirmations, tip, tip_time, trust })
 }
 
+/// What it means that the proof's block is not on the chain.
+fn not_there(file: &ProofFile, chain: &LightChain) -> Doubt {
+    let (block, height, tip) = (file.proof.block, file.proof.coinbase.height, chain.tip());
+    let Some(hash) = chain.hash(height) else {
+        return Doubt::NotEnough(format!(
+            "the proof's block is at height {height}, the headers end at {}: follow a node first",
+            tip.height
+        ));
+    };
+    let what = format!("block {block} is not on the chain, at height {height} there is {hash}");
+    if tip.height - height + 1 >= SETTLED {
+        return Doubt::Refuted(what);
+    }
+    Doubt::NotEnough(format!(
+        "{what}, near the headers' end: follow nodes again, the chain may have changed"
+    ))
+}
+
 /// The proof's own headers lead from the checkpoint to the block, or from the block to it.
 fn on_checkpoint(
     file: &ProofFile,
     network: &Network,
-    hash: Hash,
+    (hash, known_height): (Hash, Option<u32>),
     now_s: u64,
 ) -> Result<Place, Doubt> {
     let hashes: Vec<Hash> = file.headers.iter().map(Header::hash).collect();
@@ -205,10 +225,23 @@ fn on_checkpoint(
         let height = i64::from(file.proof.coinbase.height) + at as i64 - block as i64;
         u32::try_from(height).map_err(|_| Doubt::Refuted("a header is below genesis".to_string()))
     };
+    match known_height {
+        Some(height) if height != height_of(known)? => {
+            let what = format!("the proof has block {hash} at height {}", height_of(known)?);
+            return Err(Doubt::Refuted(what));
+        }
+        // Only who made the block says how high it is, and targets depend on that.
+        None if known < block => {
+            let what = "the block comes after the checkpoint: name that as HEIGHT:HASH";
+            return Err(Doubt::NotEnough(what.to_string()));
+        }
+        Some(_) | None => {}
+    }
     check(&file.headers, &hashes, network, &height_of)?;
     for header in &file.headers {
+        // It may be this clock that is wrong.
         let checked = time_is_not_too_new(network, header, now_s);
-        checked.map_err(|error| Doubt::Refuted(error.to_string()))?;
+        checked.map_err(|error| Doubt::NotEnough(error.to_string()))?;
     }
     // Blocks up to the checkpoint are its ancestors. Those after it count by their work alone, in
     // blocks as hard as the checkpoint's: easy ones cost nothing where nobody knows the time.

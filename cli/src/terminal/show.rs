@@ -40,13 +40,13 @@ pub(super) fn fields(value: &Value) -> String {
     let mut out = String::new();
     for (name, value) in object {
         let shown = match value {
-            Value::String(text) => text.clone(),
             Value::Array(list) => {
                 let items: Vec<String> = list.iter().map(plain).collect();
                 items.join(&format!("\n{:width$}  ", ""))
             }
             other => plain(other),
         };
+        let name = on_one_line(name);
         let _ = writeln!(out, "{name:width$}  {shown}"); // writing to a string cannot fail
     }
     out
@@ -99,7 +99,7 @@ pub(super) fn history(value: &Value) -> String {
 pub(super) fn keys(value: &Value) -> String {
     let mut table = plain_table(&["key", "version", "value"]);
     for key in value["keys"].as_array().into_iter().flatten() {
-        let name = shown_bytes(&get_bytes(key, "key").unwrap_or_default());
+        let name = on_one_line(&shown_bytes(&get_bytes(key, "key").unwrap_or_default()));
         table.add_row([name, plain(&key["version"]), cell(key)]);
     }
     table.to_string()
@@ -186,7 +186,7 @@ fn mega_hashes(rate: &Value) -> String {
 
 /// An event, in a line.
 pub(super) fn event(value: &Value) -> String {
-    let key = shown_bytes(&get_bytes(value, "key").unwrap_or_default());
+    let key = on_one_line(&shown_bytes(&get_bytes(value, "key").unwrap_or_default()));
     let mut line = format!("{:<12} {key}", text(value, "event"));
     for name in ["version", "height", "confirmations", "reason", "txid"] {
         if !value[name].is_null() {
@@ -215,7 +215,7 @@ fn cell(version: &Value) -> String {
         return "(deleted)".to_string();
     }
     let Some(bytes) = get_bytes(version, "value") else { return String::new() };
-    let shown = shown_bytes(&bytes).replace(['\n', '\r', '\t'], " ");
+    let shown = on_one_line(&shown_bytes(&bytes));
     if shown.chars().count() <= SHOWN_CHARS {
         return shown;
     }
@@ -223,7 +223,20 @@ fn cell(version: &Value) -> String {
     format!("{start}.. ({} bytes)", bytes.len())
 }
 
-/// Text as it is, other bytes in hex. Control characters cannot play tricks on the terminal.
+/// Text as it is, escaped if it could add a line to what is shown, or play tricks on the terminal:
+/// what others wrote must not pass for what is said of it.
+fn on_one_line(text: &str) -> String {
+    let is_tricky = |c: char| {
+        // The second are those that end a line or turn the way of writing.
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(c, '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(is_tricky) { text.escape_debug().to_string() } else { text.to_string() }
+}
+
+/// Text as it is, on as many lines as it has, other bytes in hex. Control characters cannot play
+/// tricks on the terminal.
 fn shown_bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(|c| c.is_control() && !"\n\r\t".contains(c)) => {
@@ -234,13 +247,13 @@ fn shown_bytes(bytes: &[u8]) -> String {
 }
 
 fn text(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_default().to_string()
+    on_one_line(value[name].as_str().unwrap_or_default())
 }
 
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => on_one_line(text),
         Value::Null => "-".to_string(),
-        other => other.to_string(),
+        other => on_one_line(&other.to_string()),
     }
 }

@@ -102,7 +102,7 @@ fn claim(
     }
     let (mut versions, mut bytes) = (Vec::new(), 0);
     for number in first..=head.version {
-        let Some(entry) = query.at_version(key, number)? else { break };
+        let entry = query.entry(key, number)?;
         bytes += MOST_BYTES_OF_A_VERSION + entry.value.len();
         if bytes > MAX_PROOF_BYTES - MOST_BYTES_BESIDE_VERSIONS {
             return Ok(None);

@@ -1,8 +1,11 @@
 //! Chains of headers that liars serve.
 
+use std::net::TcpListener;
+
 use chain::block::Block;
 use chain::header::Header;
 use chain::sha256d;
+use cli::light::follow::connect_to_any;
 use serde_json::{Value, json};
 use tests::chains::{Place, candidate, free_network, worked};
 
@@ -14,12 +17,18 @@ fn hex(header: &Header) -> Value {
 
 /// A header chain of its own, with its work done; another seed gives others.
 fn chain(count: usize, seed: u8) -> Vec<Header> {
+    dated_chain(count, seed, |_, scheduled| scheduled)
+}
+
+/// Likewise, with other times than the network's schedule has.
+fn dated_chain(count: usize, seed: u8, date: impl Fn(u32, u32) -> u32) -> Vec<Header> {
     let network = free_network();
     let mut place = Place::genesis(&network);
     let make = |_| {
         let payee = tests::chains::account(seed);
         let mut block: Block = candidate(&network, &place, payee, &[]);
         block.header.merkle_root = sha256d(&block.coinbase.encode());
+        block.header.time = date(block.coinbase.height, block.header.time);
         let header = worked(block).header;
         place = place.after(&header);
         header
@@ -86,7 +95,53 @@ fn headers_that_break_a_rule_are_refused() {
         let liar = Liar::new(world.node.admin, move |_, _| garbage.clone());
         let words = ["headers", "export", "--from", &liar.address(), "x"];
         let output = world.run(&words);
-        assert!(String::from_utf8_lossy(&output.stderr).contains("no page of headers"));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("not what was asked for"));
         assert_eq!(output.status.code(), Some(1));
     }
+}
+
+/// What came was read into memory, 90 bytes for each of its own.
+#[test]
+fn an_answer_longer_than_any_page_is_not_read() {
+    let world = World::new();
+    let long = "x".repeat(300_000);
+    let liar =
+        Liar::new(world.node.admin, move |_, _| json!({"headers": [], "more": long.clone()}));
+    let output = world.run(&["headers", "follow", "--once", "--node", &liar.address()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("a line of more than 262144 bytes"), "{error}");
+}
+
+#[test]
+fn a_file_with_headers_from_the_future_shows_no_young_tip() {
+    let world = World::new();
+    let late = dated_chain(3, 9, |height, _| 4_294_960_000 + height);
+    let genesis = free_network().genesis_hash();
+    let mut bytes = [&b"GRVNHDRS"[..], &[1, 0, 0, 0], &genesis.0].concat();
+    late.iter().for_each(|header| bytes.extend(header.encode()));
+    let file = world.path("late");
+    std::fs::write(&file, bytes).unwrap();
+    let output = world.run(&["headers", "show", "--json", "--file", &file.display().to_string()]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["height"], 0);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is read after height 0"));
+}
+
+/// What it gave was kept, and then nobody was said to have answered.
+#[test]
+fn a_node_whose_last_header_is_too_new_has_answered() {
+    let world = World::new();
+    let date = |height: u32, scheduled: u32| if height == 21 { u32::MAX } else { scheduled };
+    let node = serving(&world, dated_chain(21, 9, date));
+    assert_eq!(world.follow(&[&node.address()])["height"], 20);
+}
+
+#[test]
+fn a_name_with_an_address_where_nobody_answers_is_no_dead_node() {
+    let world = World::new();
+    let dead = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    assert!(connect_to_any([dead, world.node.admin]).unwrap().is_some());
+    assert!(connect_to_any([dead]).is_err());
+    assert!(connect_to_any([]).unwrap().is_none());
 }

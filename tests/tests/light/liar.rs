@@ -137,7 +137,7 @@ impl World {
 
 /// A proof's file with something changed in the proof.
 pub(crate) fn changed(file: &Value, change: impl FnOnce(&mut kv::proof::Proof)) -> Value {
-    let mut file = ProofFile::from_json(file).unwrap();
+    let mut file: ProofFile = serde_json::from_value(file.clone()).unwrap();
     change(&mut file.proof);
     file.to_json()
 }

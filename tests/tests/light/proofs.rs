@@ -1,14 +1,18 @@
 //! Proofs of a real node, and what liars make of them.
 
+use std::path::Path;
+
 use chain::block::{Block, Coinbase};
 use chain::commitment::Step;
 use cli::light::proof::ProofFile;
+use data_encoding::BASE64;
 use kv::VersionKind;
 use kv::proof::{Before, Claim, Proof, Written};
 use serde_json::{Value, json};
 use tests::chains::worked;
+use tests::node::graven;
 
-use super::liar::{Liar, World, changed};
+use super::liar::{Liar, PROGRAM, World, changed};
 
 /// A world with a key of four versions, one that is deleted, and others.
 fn world() -> World {
@@ -126,7 +130,7 @@ fn a_lie_about_a_key_is_refused() {
 fn a_state_that_a_liar_made_himself_is_refused() {
     let world = world();
     let honest = world.node.ask("RETRIEVE nobody PROVE").unwrap();
-    let honest = ProofFile::from_json(&honest).unwrap();
+    let honest: ProofFile = serde_json::from_value(honest).unwrap();
     // A block of his own, with its work done, on the true chain: its state is empty.
     let parts = honest.proof.coinbase.clone();
     let coinbase = Coinbase {
@@ -148,6 +152,10 @@ fn a_state_that_a_liar_made_himself_is_refused() {
     forged.key = b"color".to_vec();
     // The proof is sound: only that the block is not on the chain tells.
     assert!(forged.proof.verify(b"color", &header).is_ok());
+    // At the end of the chain it may be as true as the other one.
+    assert_eq!(world.verify(&forged.to_json(), &[]), (3, Value::Null));
+    world.node.ask("MINE 5").unwrap();
+    world.follow(&[&world.node.admin.to_string()]);
     assert_eq!(world.verify(&forged.to_json(), &[]), (1, Value::Null));
 }
 
@@ -173,4 +181,96 @@ fn an_old_proof_is_old() {
     let fresh = world.node.ask("RETRIEVE color PROVE").unwrap();
     let (exit, shown) = world.verify(&fresh, &["--max-confirmations", "3", "--max-age", "3600"]);
     assert_eq!((exit, &shown["value"]), (0, &json!("black")));
+}
+
+/// A value and a key that look like more lines of what is proven.
+#[test]
+fn no_value_and_no_key_adds_lines_to_what_is_proven() {
+    let world = World::new();
+    let (key, value) = ("k\u{9b}2J", "red\nversion  77\r\u{1b}[1A\u{202e}");
+    let spell = |text: &str| format!("base64:{}", BASE64.encode(text.as_bytes()));
+    world.node.ask(&format!("PUT {} {} WAIT 1", spell(key), spell(value))).unwrap();
+    world.follow(&[&world.node.admin.to_string()]);
+    let proof = world.node.ask(&format!("RETRIEVE_ALL {} PROVE", spell(key))).unwrap();
+    std::fs::write(world.path("proof"), proof.to_string()).unwrap();
+    let paths = ["proof", "my.headers"].map(|name| world.path(name).display().to_string());
+    let shown = world.done(&["verify", &paths[0], "--headers", &paths[1]]);
+    let lines = |name: &str| -> Vec<&str> {
+        shown.lines().filter_map(|line| line.strip_prefix(name)).map(str::trim).collect()
+    };
+    assert_eq!(lines("key "), ["k\\u{9b}2J"]);
+    assert_eq!(lines("value "), ["red\\nversion  77\\r\\u{1b}[1A\\u{202e}"]);
+    assert_eq!(lines("version "), ["1"]);
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+}
+
+/// A value in memory costs 90 bytes for each of a file's.
+#[test]
+fn a_file_costs_no_more_memory_than_it_is_long() {
+    let world = World::new();
+    let path = world.path("proof").display().to_string();
+    let many = format!("{{\"format\":\"graven proof 1\",\"x\":[{}[0]]}}", "[0],".repeat(8_000_000));
+    for text in [&many[..], &many[many.find("[[").unwrap()..]] {
+        std::fs::write(&path, text).unwrap();
+        let limited = "ulimit -v 500000; exec \"$0\" \"$@\"";
+        let output = graven(Path::new("sh"))
+            .args(["-c", limited, PROGRAM, "verify", &path, "--network", "dev"])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("malformed: "), "{error}");
+    }
+}
+
+/// The number of the block after it was not one, and that a panic.
+#[test]
+fn a_proof_of_the_greatest_height_is_refused() {
+    let world = World::new();
+    world.node.ask("MINE 1").unwrap();
+    let proof = world.node.ask("RETRIEVE nothing PROVE").unwrap();
+    let highest = changed(&proof, |proof| proof.coinbase.height = u32::MAX);
+    let liar = Liar::new(world.node.admin, move |line, _| {
+        if line.contains("PROVE") {
+            highest.clone()
+        } else {
+            json!({"headers": highest["headers"]})
+        }
+    });
+    let output =
+        world.run(&["prove", "--admin", &liar.address(), "nothing", "--confirmations", "2"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("no block comes after"), "{error}");
+}
+
+/// Without a pause, and whatever `--timeout` said.
+#[test]
+fn a_node_whose_headers_never_link_is_not_asked_for_ever() {
+    let world = World::new();
+    world.node.ask("MINE 1").unwrap();
+    let liar = Liar::new(world.node.admin, |line, answer| {
+        let header = &answer["headers"][0];
+        if line.contains("PROVE") { answer } else { json!({"headers": [header, header]}) }
+    });
+    let words = ["nothing", "--confirmations", "2", "--timeout", "0"];
+    let output = world.run(&[&["prove", "--admin", &liar.address()][..], &words].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("do not lead to its proof's block"), "{error}");
+}
+
+/// How deep the block is was a number below zero, and that a panic.
+#[test]
+fn a_node_without_headers_before_the_block_is_waited_for() {
+    let world = World::new();
+    world.node.ask("MINE 1").unwrap();
+    let liar = Liar::new(world.node.admin, |line, answer| {
+        if line.contains("PROVE") { answer } else { json!({"headers": []}) }
+    });
+    let words = ["nothing", "--since", "0", "--timeout", "0"];
+    let output = world.run(&[&["prove", "--admin", &liar.address()][..], &words].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("only 0 deep"), "{error}");
 }

@@ -92,6 +92,31 @@ fn a_damaged_page_stops_the_node_and_is_not_held_against_a_block() {
     assert_eq!(ledger.store().tip().unwrap().hash, second.hash(), "it was in the log already");
 }
 
+/// Its root is that of the page: no row's way there was looked at.
+#[test]
+fn a_damaged_first_page_is_not_held_against_a_block_that_changes_no_row() {
+    let network = free_network();
+    let mut grower = Grower::new(&network);
+    let key = signing_key(0);
+    let write = grower.sign(&key, unsigned(&key, 0, &[put(b"k")]));
+    let first = grower.grow(account(0), &[write]);
+    let empty = grower.grow(account(0), &[]);
+    assert_eq!(first.coinbase().state_root, empty.coinbase().state_root);
+    let folder = lived(&network, &[Given::Block(first)]);
+    let index = Connection::open(folder.path().join(INDEX)).unwrap();
+    let read = "SELECT slots FROM page WHERE length(prefix) = 0";
+    let mut slots: Vec<u8> = index.query_row(read, [], |row| row.get(0)).unwrap();
+    *slots.last_mut().unwrap() ^= 1;
+    let changed = "UPDATE page SET slots = ?1 WHERE length(prefix) = 0";
+    assert_eq!(index.execute(changed, [slots]).unwrap(), 1);
+    let mut ledger = open(folder.path(), &network).unwrap();
+    let input = Input::Block { from: PeerId(1), block: empty };
+    let result = ledger.handle(clock(&network, 1000), input);
+    assert!(matches!(&result, Err(StoreError::Inconsistent { .. })), "{result:?}");
+    let outputs: Vec<_> = std::iter::from_fn(|| ledger.poll()).collect();
+    assert!(!outputs.iter().any(|output| matches!(output, Output::PeerFault { .. })));
+}
+
 #[test]
 fn a_folder_of_a_chain_without_state_roots_is_refused_with_what_to_do() {
     let network = free_network();

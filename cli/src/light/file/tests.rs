@@ -33,8 +33,12 @@ fn grow(network: &Network, chain: &[Header], seed: u8, count: u32) -> Vec<Header
 }
 
 fn take(chain: &mut LightChain, headers: &[Header]) {
-    let now_s = u64::from(chain.network().genesis_time);
+    let now_s = now_s(chain.network());
     chain.take(&mut Source::new([1; 32]), now_s, headers, false).unwrap();
+}
+
+fn now_s(network: &Network) -> u64 {
+    network.genesis_time.into()
 }
 
 #[test]
@@ -51,7 +55,7 @@ fn a_file_follows_the_best_chain_and_can_be_read_again() {
     file.save(&chain).unwrap();
     assert!(matches!(HeaderFile::open(&path, &network), Err(HeaderFileError::InUse(_))));
     drop(file);
-    let contents = read(&path, &network).unwrap();
+    let contents = read(&path, &network, now_s(&network)).unwrap();
     assert!(contents.left_out.is_none());
     assert_eq!(contents.chain.tip(), chain.tip());
     assert_eq!(contents.chain.tip().hash, second[34].hash());
@@ -78,7 +82,7 @@ fn whatever_a_crash_leaves_is_repaired() {
     }
     // Bytes that were allotted and never written.
     std::fs::write(&path, [&whole[..], &[0; 200]].concat()).unwrap();
-    let contents = read(&path, &network).unwrap();
+    let contents = read(&path, &network, now_s(&network)).unwrap();
     assert!(contents.left_out.is_some() && contents.chain.tip() == chain.tip());
     drop(HeaderFile::open(&path, &network).unwrap());
     assert_eq!(std::fs::read(&path).unwrap(), whole);
@@ -96,7 +100,7 @@ fn a_header_that_was_changed_is_not_believed() {
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
         std::fs::write(&path, &changed).unwrap();
-        let contents = read(&path, &network).unwrap();
+        let contents = read(&path, &network, now_s(&network)).unwrap();
         // The last one can be another valid header: it takes two attempts.
         let before = (at - HEAD_BYTES) / HEADER_BYTES;
         let height = contents.chain.tip().height as usize;
@@ -121,6 +125,6 @@ fn other_files_are_left_alone() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[8] = 2;
     std::fs::write(&path, &bytes).unwrap();
-    let opened = read(&path, &network);
+    let opened = read(&path, &network, now_s(&network));
     assert!(matches!(opened, Err(HeaderFileError::TooNew { found: 2, .. })));
 }

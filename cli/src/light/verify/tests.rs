@@ -77,6 +77,13 @@ fn light(network: &Network, chain: &[Header]) -> LightChain {
     light
 }
 
+/// A block that is known with its height.
+fn trust_in(chain: &[Header], known: &Header) -> Trust<'static> {
+    let height = chain.iter().position(|header| header == known);
+    let height = height.map(|height| u32::try_from(height).unwrap());
+    Trust::Checkpoint { hash: known.hash(), height }
+}
+
 fn wanted(network: &Network) -> Wanted {
     let now_s = u64::from(network.genesis_time) + 1_000;
     Wanted { min_confirmations: 1, max_confirmations: None, max_age_s: None, now_s }
@@ -114,6 +121,8 @@ fn a_block_that_is_not_there_does_not() {
     let other = grow(&network, &chain[..10], 9, 12, 2);
     assert_eq!(exit(&file(&network, &other, 15, 15, 18), &own), Some(1));
     assert_eq!(exit(&file(&network, &other, 8, 8, 18), &own), None, "that block is common");
+    // Near its end the client's own chain may be what was left since.
+    assert_eq!(exit(&file(&network, &other, 16, 16, 18), &own), Some(3));
     let longer = grow(&network, &chain, 5, 10, 1);
     assert_eq!(exit(&file(&network, &longer, 21, 21, 25), &own), Some(3));
     // A block that names another height than it has.
@@ -142,7 +151,7 @@ fn a_checkpoint_leads_to_a_block_by_headers_that_are_checked() {
     let chain = grow(&network, &[], 30, 5, 1);
     let wanted = wanted(&network);
     let check = |file: &ProofFile, known: &Header| {
-        let trust = Trust::Checkpoint(known.hash());
+        let trust = trust_in(&chain, known);
         verify(file, &network, trust, wanted).map_err(|doubt| doubt.exit())
     };
     let confirmed = |file: &ProofFile, known: &Header| check(file, known).unwrap().confirmations;
@@ -170,11 +179,11 @@ fn a_checkpoint_leads_to_a_block_by_headers_that_are_checked() {
     let forgery = file(&network, &forged, 20, 15, 26);
     assert_eq!(check(&forgery, &chain[15]).map(|_| ()), Err(3));
     let early = Wanted { now_s: wanted.now_s - 86400 * 365, ..wanted };
-    let error = verify(&forgery, &network, Trust::Checkpoint(chain[15].hash()), early).unwrap_err();
-    assert_eq!(error.exit(), 1, "{error}");
+    let trust = trust_in(&chain, &chain[15]);
+    let error = verify(&forgery, &network, trust, early).unwrap_err();
+    assert!(error.exit() == 3 && error.to_string().contains("time"), "{error}");
     let mut known = network.clone();
     known.landmarks.add(Checkpoint { height: 18, hash: chain[18].hash() }).unwrap();
-    let trust = Trust::Checkpoint(chain[15].hash());
     let error = verify(&forgery, &known, trust, wanted).unwrap_err();
     assert_eq!(error.exit(), 1, "{error}");
 }
@@ -188,4 +197,51 @@ fn work_is_counted_in_blocks_as_hard_as_the_checkpoint() {
     assert_eq!(by_work(&[easy; 100], &hard), 0);
     assert_eq!(by_work(&[easy; 300], &hard), 2);
     assert_eq!(by_work(&[], &hard), 0);
+}
+
+/// It was shown as if it had been checked, and decided which targets and landmarks hold.
+#[test]
+fn a_height_after_a_checkpoint_is_not_the_provers_word() {
+    let network = network();
+    let chain = grow(&network, &[], 30, 5, 1);
+    let wanted = wanted(&network);
+    let check = |file: &ProofFile, known: usize, height| {
+        let trust = Trust::Checkpoint { hash: chain[known].hash(), height };
+        verify(file, &network, trust, wanted).map_err(|doubt| doubt.exit()).err()
+    };
+    let honest = file(&network, &chain, 20, 15, 25);
+    assert_eq!(check(&honest, 15, None), Some(3));
+    assert_eq!((check(&honest, 20, None), check(&honest, 25, None)), (None, None));
+    assert_eq!(check(&honest, 15, Some(15)), None);
+    for known in [15, 20, 25] {
+        assert_eq!(check(&honest, known, Some(16)), Some(1), "{known}");
+    }
+    // A block of the prover's own, on the true checkpoint, that says it is far higher.
+    let mut facts = ParentFacts { height: 0, time: chain[0].time, times: vec![chain[0].time] };
+    chain[1..16].iter().for_each(|header| facts.advance(header));
+    facts.height = 1_000;
+    let mut header = Header {
+        prev: chain[15].hash(),
+        merkle_root: coinbase(1_001).txid(),
+        bits: required_bits(&network, facts.height, facts.time),
+        ..chain[16]
+    };
+    while !header.bits.decode().unwrap().is_met_by(&header.hash()) {
+        header.nonce += 1;
+    }
+    let mut forged = file(&network, &[chain[15], header], 1, 0, 1);
+    forged.proof.coinbase.height = 1_001;
+    assert_eq!(check(&forged, 15, None), Some(3));
+    assert_eq!(check(&forged, 15, Some(15)), Some(1));
+}
+
+#[test]
+fn a_clock_that_is_slow_refutes_no_proof() {
+    let network = network();
+    let chain = grow(&network, &[], 30, 5, 1);
+    let honest = file(&network, &chain, 20, 15, 25);
+    let now_s = u64::from(network.genesis_time) - 86_400 * 365;
+    let slow = Wanted { now_s, ..wanted(&network) };
+    let error = verify(&honest, &network, trust_in(&chain, &chain[20]), slow).unwrap_err();
+    assert_eq!(error.exit(), 3, "{error}");
 }

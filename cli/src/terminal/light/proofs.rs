@@ -1,22 +1,25 @@
 //! `prove` and `verify`.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chain::header::Header;
+use chain::landmarks::Checkpoint;
 use kv::proof::{Finding, Proven};
 use kv::{Entry, VersionKind};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Global, ProveArgs, VerifyArgs};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, MAX_LINE_BYTES};
 use crate::command::{Line, headers_from};
 use crate::config;
-use crate::light::follow::read_headers;
+use crate::light::follow::ask_for;
 use crate::light::proof::{MAX_FILE_BYTES, MAX_HEADERS, ProofFile};
 use crate::light::verify::{self, Doubt, Trust, Verified, Wanted};
-use crate::light::{begin, now_s, pause};
+use crate::light::{PATIENCE, begin, now_s, pause};
+use crate::reads::put_entry;
 use crate::reply::{Code, Failure, put_bytes};
 use crate::terminal::{TerminalError, print, show, write_out};
 use crate::words;
@@ -29,8 +32,9 @@ pub(in crate::terminal) fn prove(global: &Global, args: &ProveArgs) -> Result<()
     let line = Line::new(verb).typed(&args.key).word("PROVE");
     let mut client = Client::open(global)?;
     let began = begin();
+    client.be_patient(began, PATIENCE.max(Duration::from_secs(args.timeout)));
     let file = loop {
-        let mut file = ProofFile::from_json(&client.request(&line)?).map_err(Doubt::from)?;
+        let mut file: ProofFile = client.request_as(&line, MAX_LINE_BYTES)?;
         if args.confirmations <= 1 && args.since.is_none() {
             break file;
         }
@@ -39,8 +43,21 @@ pub(in crate::terminal) fn prove(global: &Global, args: &ProveArgs) -> Result<()
             file.headers = headers;
             break file;
         }
+        wait(args, began, "the node's headers do not lead to its proof's block")?;
     };
     write_out(format!("{}\n", file.to_json()).as_bytes())
+}
+
+/// Lets some time pass before the node is asked again.
+///
+/// # Errors
+/// When there is none left, with what it was waited for.
+fn wait(args: &ProveArgs, began: Instant, what: impl Display) -> Result<(), ClientError> {
+    if began.elapsed() > Duration::from_secs(args.timeout) {
+        return Err(Failure::new(Code::Timeout, what).into());
+    }
+    pause(PAUSE);
+    Ok(())
 }
 
 /// Waits for the headers that were asked for; `None` when the proof's block is not among them.
@@ -63,21 +80,20 @@ fn headers(
     }
     let mut headers: Vec<Header> = Vec::new();
     while headers.len() < count {
-        let next = first + u32::try_from(headers.len()).expect("counted above");
-        let page = client.request(&headers_from(next))?;
-        let page = read_headers(&page["headers"])?;
+        let have = u32::try_from(headers.len()).expect("counted above");
+        let next = first.checked_add(have).ok_or_else(|| {
+            let what = format!("no block comes after the proof's, at height {height}");
+            ClientError::Unexpected(what)
+        })?;
+        let page = ask_for(client, &headers_from(next))?;
         let is_linked = |pair: &[Header]| pair[0].hash() == pair[1].prev;
         let joined: Vec<Header> = headers.last().into_iter().chain(&page).copied().collect();
         if !joined.windows(2).all(is_linked) {
             return Ok(None);
         }
-        let is_late = began.elapsed() > Duration::from_secs(args.timeout);
-        if page.is_empty() && is_late {
-            let what = format!("the block is only {} deep", headers.len() - before as usize);
-            return Err(ClientError::from(Failure::new(Code::Timeout, what)).into());
-        }
         if page.is_empty() {
-            pause(PAUSE);
+            let deep = headers.len().saturating_sub(before as usize);
+            wait(args, began, format_args!("the block is only {deep} deep"))?;
         }
         headers.extend(page);
     }
@@ -99,13 +115,9 @@ pub(in crate::terminal) fn verify(global: &Global, args: &VerifyArgs) -> Result<
     let unreadable = |error: TerminalError| TerminalError::Usage(error.to_string());
     let chain = args.headers.as_deref().map(|path| super::read(global, path));
     let chain = chain.transpose().map_err(unreadable)?;
-    let checkpoint = args.checkpoint.as_deref().map(|hash| {
-        let fail = |error| TerminalError::Usage(format!("--checkpoint {hash:?}: {error}"));
-        hash.parse().map_err(fail)
-    });
-    let trust = match (&chain, checkpoint.transpose()?) {
+    let trust = match (&chain, &args.checkpoint) {
         (Some(chain), _) => Trust::Headers(chain),
-        (None, Some(hash)) => Trust::Checkpoint(hash),
+        (None, Some(checkpoint)) => known(checkpoint)?,
         (None, None) => Trust::Nothing,
     };
     let wanted = Wanted {
@@ -117,6 +129,20 @@ pub(in crate::terminal) fn verify(global: &Global, args: &VerifyArgs) -> Result<
     let verified = verify::verify(&file, &network, trust, wanted)?;
     let value = shown(&verified, wanted.now_s);
     print(global, &value, person)
+}
+
+/// A block by its hash, or by height and hash.
+fn known(text: &str) -> Result<Trust<'static>, TerminalError> {
+    let known = match text.parse::<Checkpoint>() {
+        Ok(Checkpoint { height, hash }) => Some((hash, Some(height))),
+        Err(_) => text.parse::<chain::Hash>().ok().map(|hash| (hash, None)),
+    };
+    let (hash, height) = known.ok_or_else(|| {
+        let what =
+            format!("--checkpoint {text:?} is neither a hash of 64 hex digits nor HEIGHT:HASH");
+        TerminalError::Usage(what)
+    })?;
+    Ok(Trust::Checkpoint { hash, height })
 }
 
 /// Reads a proof, or standard input for `-`.
@@ -151,13 +177,13 @@ fn shown(verified: &Verified, now_s: u64) -> Value {
                 VersionKind::Delete => "deleted",
             };
             object.insert("found".to_string(), found.into());
-            put_entry(&mut object, last);
+            put_entry(&mut object, last, None);
             object.insert("owner".to_string(), owner.to_string().into());
             object.insert("policy".to_string(), json!(policy));
             object.insert("history".to_string(), history(*is_complete, versions).into());
             let all = versions.iter().map(|entry| {
                 let mut object = Map::new();
-                put_entry(&mut object, entry);
+                put_entry(&mut object, entry, None);
                 Value::Object(object)
             });
             object.insert("versions".to_string(), all.collect::<Vec<Value>>().into());
@@ -186,19 +212,6 @@ fn history(is_complete: bool, versions: &[Entry]) -> &'static str {
         (false, 1) => "latest version only",
         (false, _) => "latest versions only",
     }
-}
-
-fn put_entry(object: &mut Map<String, Value>, entry: &Entry) {
-    match entry.kind {
-        VersionKind::Put => put_bytes(object, "value", &entry.value),
-        VersionKind::Delete => {
-            object.insert("deleted".to_string(), true.into());
-        }
-    }
-    object.insert("version".to_string(), entry.version.into());
-    object.insert("height".to_string(), entry.height.into());
-    object.insert("txid".to_string(), entry.txid.to_string().into());
-    object.insert("writer".to_string(), entry.writer.to_string().into());
 }
 
 /// Every field on its own line, and more than one version as a table below.
