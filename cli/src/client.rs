@@ -1,6 +1,6 @@
 //! The client's side of the admin port: a line out, a line in.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -136,18 +136,35 @@ impl Client {
     pub fn receive(&mut self) -> Result<Reply, ClientError> {
         let line = self.line()?;
         let line = line.trim_end();
-        let garbled = || ClientError::Garbled(line.chars().take(80).collect());
         if let Some(json) = line.strip_prefix("+OK ") {
-            return serde_json::from_str(json).map(Reply::Ok).map_err(|_| garbled());
+            return serde_json::from_str(json).map(Reply::Ok).map_err(|_| garbled(line));
         }
         if let Some(json) = line.strip_prefix("+EVENT ") {
-            return serde_json::from_str(json).map(Reply::Event).map_err(|_| garbled());
+            return serde_json::from_str(json).map(Reply::Event).map_err(|_| garbled(line));
         }
-        let (code, message) = line
-            .strip_prefix('-')
-            .map(|rest| rest.split_once(' ').unwrap_or((rest, "")))
-            .ok_or_else(garbled)?;
-        Err(Failure::new(Code::from_word(code), message).into())
+        Err(refusal(line))
+    }
+
+    /// Asks for the latest value of a key by `GET` of the Redis protocol, which the connection
+    /// speaks from then on; `None` = it has none.
+    ///
+    /// # Errors
+    /// When the node refuses or the connection breaks.
+    pub fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        let request = format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len());
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        let head = self.line()?;
+        let head = head.trim_end();
+        let Some(length) = head.strip_prefix('$') else { return Err(refusal(head)) };
+        if length == "-1" {
+            return Ok(None);
+        }
+        let length = length.parse().ok().filter(|length: &usize| *length <= MAX_LINE_BYTES);
+        let length = length.ok_or_else(|| garbled(head))?;
+        let mut value = vec![0; length + 2];
+        self.reader.read_exact(&mut value)?;
+        value.truncate(length);
+        Ok(Some(value))
     }
 
     /// Gives up all waiting when `patience` has passed since `began`: then a node that sends byte
@@ -203,4 +220,15 @@ impl Client {
     pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<(), ClientError> {
         Ok(self.reader.get_ref().set_read_timeout(timeout)?)
     }
+}
+
+/// What a line says that is no answer.
+fn refusal(line: &str) -> ClientError {
+    let Some(rest) = line.strip_prefix('-') else { return garbled(line) };
+    let (code, message) = rest.split_once(' ').unwrap_or((rest, ""));
+    Failure::new(Code::from_word(code), message).into()
+}
+
+fn garbled(line: &str) -> ClientError {
+    ClientError::Garbled(line.chars().take(80).collect())
 }
