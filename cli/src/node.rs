@@ -45,8 +45,8 @@ use crate::descriptors;
 use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
-use crew::Crew;
 pub(crate) use crew::signals;
+use crew::{Crew, Share};
 use joints::Outward;
 use stage::{LedgerStage, ReaderStage, SyncProgress};
 use verify::VerifyStage;
@@ -124,6 +124,7 @@ pub enum NodeError {
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let signals = signals()?;
     descriptors::allow_many();
+    crew::verifiers()?; // rayon's, before anything is verified
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 
@@ -221,17 +222,17 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
 
     // Threads. Each stage owns its receivers and the next one's senders.
     let mut crew = crew;
-    crew.spawn("reactor", move || {
+    crew.spawn("reactor", Share::Full, move || {
         let running = reactor.run(protocol, pipeline);
         running.map_err(|source| NodeError::System { what: "the event loop failed", source })
     })?;
     let out = outward.clone();
-    crew.spawn("verify", move || verify_stage.run(&out))?;
+    crew.spawn("verify", Share::Less, move || verify_stage.run(&out))?;
     for (number, reader) in reader_stages.enumerate() {
         let out = outward.clone();
-        crew.spawn(&format!("reader-{number}"), move || reader.run(&out))?;
+        crew.spawn(&format!("reader-{number}"), Share::Full, move || reader.run(&out))?;
     }
-    crew.spawn("ledger", move || ledger_stage.run(&outward))?;
+    crew.spawn("ledger", Share::Less, move || ledger_stage.run(&outward))?;
     drop((work, reads, blocks));
 
     announce(&folder, config, &listening)?;
