@@ -99,7 +99,10 @@ impl Latest {
         for connected in &change.connected {
             let transactions = connected.block.transactions();
             for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
-                if !matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_))) {
+                let mut keys = transaction.operations.iter().filter_map(|bytes| key_of(bytes));
+                if !keys.any(|key| self.has(key))
+                    || !matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_)))
+                {
                     continue;
                 }
                 for bytes in &transaction.operations {
@@ -111,6 +114,10 @@ impl Latest {
                 }
             }
         }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.young.contains_key(key) || self.old.contains_key(key)
     }
 
     /// A new value of a key that somebody has asked for.
