@@ -31,6 +31,7 @@ finish() {
 }
 trap finish EXIT
 
+: >"$folder/node.out"
 # The node says where it listens; redis-server cannot choose a port by itself.
 GRAVEN_LOG=error "$graven" node --network dev --data "$folder/data" --mine=1 \
     --listen 127.0.0.1:0 --admin 127.0.0.1:0 >"$folder/node.out" &

@@ -38,6 +38,9 @@ use status::Status;
 /// A client that says nothing for so long, and waits for nothing, is disconnected.
 const IDLE_MS: u64 = 10 * 60 * 1000;
 
+/// What other threads said that is heard in one turn: clients have theirs in between.
+const EVENTS_A_TURN: usize = 128;
+
 /// What other threads tell the admin port.
 #[derive(Debug)]
 pub enum Event {
@@ -316,7 +319,8 @@ impl Service for Admin {
     fn woken(&mut self, now: Millis) {
         self.now = now;
         self.status.start(now);
-        while let Ok(event) = self.joints.events.try_recv() {
+        for _ in 0..EVENTS_A_TURN {
+            let Ok(event) = self.joints.events.try_recv() else { break };
             self.event(event);
         }
         for (client, answer) in self.lives.overdue(now) {
@@ -341,6 +345,9 @@ impl Service for Admin {
     }
 
     fn wake_at(&self) -> Option<Millis> {
+        if !self.joints.events.is_empty() {
+            return Some(self.now);
+        }
         let idle = self.clients.values().filter_map(Client::idle_at).min().map(|at| at + IDLE_MS);
         let waits = [self.lives.next_deadline(), self.redis_wake_at()];
         idle.into_iter().chain(waits.into_iter().flatten()).min()

@@ -308,6 +308,8 @@ pub enum BenchCommand {
     Get(bench::GetArgs),
     /// Puts a second that a node of its own confirms, and how long each takes
     Put(bench::PutArgs),
+    /// How long reads at a node of its own take while as much is written as can be
+    Mixed(bench::MixedArgs),
     /// How fast a new node gets a chain from two peers
     Sync(bench::SyncArgs),
     /// Hashes a second, by mining kernel and number of threads

@@ -3,6 +3,7 @@
 
 mod get;
 mod limits;
+mod mixed;
 mod put;
 mod sync;
 
@@ -14,6 +15,7 @@ use crate::child::ChildError;
 use crate::client::ClientError;
 use crate::node::NodeError;
 pub use get::{GetArgs, GetReport, get};
+pub use mixed::{Kind, MixedArgs, MixedReport, MixedRow, mixed};
 pub use put::{PutArgs, PutReport, put};
 pub use sync::{SyncArgs, SyncReport, sync};
 

@@ -1,6 +1,6 @@
 //! The client's side of the admin port: a line out, a line in.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -168,6 +168,28 @@ impl Client {
         reply.map_err(|_| garbled(&line))
     }
 
+    /// Asks for the latest value of a key by `GET` of the Redis protocol, which the connection
+    /// speaks from then on; `None` = it has none.
+    ///
+    /// # Errors
+    /// When the node refuses or the connection breaks.
+    pub fn get(&mut self, key: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        let request = format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len());
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        let head = self.line(MAX_LINE_BYTES)?;
+        let head = head.trim_end();
+        let Some(length) = head.strip_prefix('$') else { return Err(refusal(head)) };
+        if length == "-1" {
+            return Ok(None);
+        }
+        let length = length.parse().ok().filter(|length: &usize| *length <= MAX_LINE_BYTES);
+        let length = length.ok_or_else(|| garbled(head))?;
+        let mut value = vec![0; length + 2];
+        self.reader.read_exact(&mut value)?;
+        value.truncate(length);
+        Ok(Some(value))
+    }
+
     /// Gives up all waiting when `patience` has passed since `began`: then a node that sends byte
     /// after byte, and never all, is no better than one that sends none.
     pub fn be_patient(&mut self, began: Instant, patience: Duration) {
@@ -236,9 +258,14 @@ fn told(line: &str) -> Result<Told<'_>, ClientError> {
     if let Some(json) = line.strip_prefix("+EVENT ") {
         return Ok(Told::Event(json));
     }
-    let rest = line.strip_prefix('-').ok_or_else(|| garbled(line))?;
+    Err(refusal(line))
+}
+
+/// What a line says that is no answer.
+fn refusal(line: &str) -> ClientError {
+    let Some(rest) = line.strip_prefix('-') else { return garbled(line) };
     let (code, message) = rest.split_once(' ').unwrap_or((rest, ""));
-    Err(Failure::new(Code::from_word(code), message).into())
+    Failure::new(Code::from_word(code), message).into()
 }
 
 fn garbled(line: &str) -> ClientError {

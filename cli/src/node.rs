@@ -49,8 +49,8 @@ use crate::folder::{self, Folder, FolderError};
 use crate::stratum::{self, Stratum, StratumJoints};
 use crate::upkeep::Damaged;
 use crate::wallet::{WALLET_FILE, Wallet, WalletError};
-use crew::Crew;
 pub(crate) use crew::signals;
+use crew::{Crew, Share};
 use history::HistoryStage;
 use joints::Outward;
 pub(crate) use miners::fastest_kernel;
@@ -152,6 +152,7 @@ pub enum NodeError {
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let signals = signals()?;
     descriptors::allow_many();
+    crew::verifiers()?; // rayon's, before anything is verified
     let network = config.network.clone();
     let genesis = network.genesis_hash();
 
@@ -269,19 +270,19 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
 
     // Threads. Each stage owns its receivers and the next one's senders.
     let mut crew = crew;
-    crew.spawn("reactor", move || {
+    crew.spawn("reactor", Share::Full, move || {
         let running = reactor.run(protocol, pipeline);
         running.map_err(|source| NodeError::System { what: "the event loop failed", source })
     })?;
     let out = outward.clone();
-    crew.spawn("verify", move || verify_stage.run(&out))?;
+    crew.spawn("verify", Share::Less, move || verify_stage.run(&out))?;
     for (name, reader) in READERS.into_iter().zip(reader_stages) {
         let out = outward.clone();
-        crew.spawn(name, move || reader.run(&out))?;
+        crew.spawn(name, Share::Full, move || reader.run(&out))?;
     }
-    crew.spawn("ledger", move || ledger_stage.run(&outward))?;
+    crew.spawn("ledger", Share::Less, move || ledger_stage.run(&outward))?;
     if let Some(history) = history_stage {
-        crew.spawn("history", move || history.run())?;
+        crew.spawn("history", Share::Less, move || history.run())?;
     }
     drop((work, blocks, reader_inputs));
 

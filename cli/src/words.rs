@@ -25,14 +25,17 @@ pub enum WordError {
 /// When a quote or an escape is not finished.
 pub fn split(line: &str) -> Result<Vec<String>, WordError> {
     let mut words = Vec::new();
-    let mut chars = line.chars().peekable();
+    let mut rest = line;
     loop {
-        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
-        if chars.peek().is_none() {
+        rest = rest.trim_ascii_start();
+        if rest.is_empty() {
             return Ok(words);
         }
-        let mut word = String::new();
-        while let Some(c) = chars.next_if(|c| !c.is_ascii_whitespace()) {
+        // Most words are plain, and some are transactions: as one piece.
+        let plain = rest.bytes().position(is_special).unwrap_or(rest.len());
+        let mut word = rest[..plain].to_string();
+        let mut chars = rest[plain..].chars();
+        while let Some(c) = chars.next().filter(|c| !c.is_ascii_whitespace()) {
             match c {
                 '\'' => loop {
                     match chars.next().ok_or(WordError::OpenQuote('\''))? {
@@ -55,7 +58,13 @@ pub fn split(line: &str) -> Result<Vec<String>, WordError> {
             }
         }
         words.push(word);
+        rest = chars.as_str();
     }
+}
+
+/// Whether a byte ends a word or quotes something.
+fn is_special(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'\'' | b'"' | b'\\')
 }
 
 /// Quotes a word so that [`split`] gives it back. Line breaks cannot be quoted: see [`encode`].

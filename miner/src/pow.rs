@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -36,7 +37,9 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let (mut bytes, mut digits) = (self.0, [0; 64]);
+        bytes.reverse();
+        f.write_str(HEXLOWER.encode_mut_str(&bytes, &mut digits))
     }
 }
 

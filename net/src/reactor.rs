@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chain::Hash;
@@ -100,15 +101,34 @@ impl ReactorConfig {
 
 /// Interrupts the reactor's sleep. Send first, then wake.
 #[derive(Clone, Debug)]
-pub struct ReactorWaker(Arc<Waker>);
+pub struct ReactorWaker(Arc<Bell>);
+
+#[derive(Debug)]
+struct Bell {
+    waker: Waker,
+    /// Whether it was rung and the reactor has not begun to look: no need to ring again.
+    rung: AtomicBool,
+}
 
 impl ReactorWaker {
+    fn new(waker: Waker) -> ReactorWaker {
+        ReactorWaker(Arc::new(Bell { waker, rung: AtomicBool::new(false) }))
+    }
+
     /// Makes the reactor look at its pipeline and services soon.
     pub fn wake(&self) {
-        if let Err(error) = self.0.wake() {
+        if self.0.rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = self.0.waker.wake() {
             // It also looks by itself once a second.
             tracing::warn!(target: "net", %error, "cannot wake the reactor");
         }
+    }
+
+    /// The reactor is awake. Must come before it looks: who sends after its look rings again.
+    fn heard(&self) {
+        self.0.rung.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -130,7 +150,7 @@ impl Reactor {
     /// When the system refuses, for example because the port is taken.
     pub fn bind(config: ReactorConfig) -> io::Result<Reactor> {
         let poll = Poll::new()?;
-        let waker = ReactorWaker(Arc::new(Waker::new(poll.registry(), WAKER)?));
+        let waker = ReactorWaker::new(Waker::new(poll.registry(), WAKER)?);
         let mut next_token = WAKER.0 + 1;
         let mut door = Door { registry: poll.registry(), next_token: &mut next_token };
         let (peers_token, listener) = door.listener(config.listen)?;
@@ -346,6 +366,7 @@ impl<P: Pipeline> Driver<P> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             polled => polled?,
         }
+        self.reactor.waker.heard();
         let now = self.reactor.clock.now();
         for event in events.iter() {
             let token = event.token();

@@ -79,14 +79,14 @@ impl Admin {
                 return;
             }
             (Asked::Write(client, wait), Answer::Submitted { txids, refusal }) => {
-                match (submitted(&txids, refusal), wait, txids.last()) {
-                    (Ok(_), Some(wait), Some(last)) => {
+                match (wait, txids.last()) {
+                    (Some(wait), Some(last)) if refusal.is_none() => {
                         self.asked.remove(&request);
                         self.lives.wait(*last, self.waiter(client, wait));
                         self.lives.is_pending(last);
                         return;
                     }
-                    (answer, ..) => answer,
+                    _ => submitted(&txids, refusal),
                 }
             }
             (_, Answer::Submitted { .. }) => unreachable!("only writes are submitted"),

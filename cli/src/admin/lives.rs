@@ -163,15 +163,15 @@ impl Lives {
     pub(super) fn overdue(&mut self, now: Millis) -> Vec<(ClientId, Failure)> {
         let mut overdue = Vec::new();
         self.transactions.retain(|txid, life| {
-            let state = match &life.state {
-                State::Unknown | State::Pending => "pending".to_string(),
-                State::Included { height, .. } => format!("included at height {height}"),
-                State::Dropped(reason) => reason.to_string(),
-            };
             life.waiters.retain(|waiter| {
                 if waiter.deadline > now {
                     return true;
                 }
+                let state = match &life.state {
+                    State::Unknown | State::Pending => "pending".to_string(),
+                    State::Included { height, .. } => format!("included at height {height}"),
+                    State::Dropped(reason) => reason.to_string(),
+                };
                 let what = format!("transaction {txid} is still {state}");
                 overdue.push((waiter.client, Failure::new(Code::Timeout, what)));
                 false

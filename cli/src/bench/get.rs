@@ -136,7 +136,7 @@ fn row(args: &GetArgs, temp: &Path, mining: Mining, threads: usize) -> Result<Ge
 }
 
 /// Writes the keys and waits until they are in the chain.
-fn fill(node: &ChildNode, keys: u32) -> Result<(), BenchError> {
+pub(super) fn fill(node: &ChildNode, keys: u32) -> Result<(), BenchError> {
     let mut client = node.client()?;
     for key in 0..keys {
         let line = format!("PUT key{key} {}", value(key));
@@ -146,7 +146,7 @@ fn fill(node: &ChildNode, keys: u32) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn value(key: u32) -> String {
+pub(super) fn value(key: u32) -> String {
     format!("{key:0VALUE_BYTES$}")
 }
 

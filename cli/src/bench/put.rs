@@ -86,12 +86,7 @@ pub fn put(
 ) -> Result<PutReport, BenchError> {
     check(args)?;
     let temp = tempfile::tempdir()?;
-    let network = Network {
-        name: "puts".to_string(),
-        mining: Mining::OnDemand,
-        start_bits: BITS,
-        ..Network::dev()
-    };
+    let network = network();
     let file = temp.path().join("puts.toml");
     std::fs::write(&file, network.to_toml())?;
     progress("signing", 0.0);
@@ -141,7 +136,17 @@ pub fn put(
     })
 }
 
-fn check(args: &PutArgs) -> Result<(), BenchError> {
+/// A network whose blocks cost nothing and come when something waits.
+pub(super) fn network() -> Network {
+    Network {
+        name: "puts".to_string(),
+        mining: Mining::OnDemand,
+        start_bits: BITS,
+        ..Network::dev()
+    }
+}
+
+pub(super) fn check(args: &PutArgs) -> Result<(), BenchError> {
     let PutArgs { writers, puts, per_transaction, batch, value_bytes } = args;
     if !(1..=200).contains(writers) || !(1..=100_000_000).contains(puts) {
         return Err(BenchError::Usage("--writers is 1 to 200 and --puts 1 to 100000000"));
@@ -161,13 +166,13 @@ fn check(args: &PutArgs) -> Result<(), BenchError> {
 }
 
 /// What a writer sends at a time.
-struct Line {
+pub(super) struct Line {
     text: String,
     puts: u32,
 }
 
 /// All that each writer sends, signed by as many threads as there are cores.
-fn sign(args: &PutArgs, network: &Network) -> Vec<Vec<Line>> {
+pub(super) fn sign(args: &PutArgs, network: &Network) -> Vec<Vec<Line>> {
     let genesis = network.genesis_hash();
     let share = |number: u32| {
         let PutArgs { writers, puts, .. } = args;
@@ -209,7 +214,7 @@ fn sign(args: &PutArgs, network: &Network) -> Vec<Vec<Line>> {
 }
 
 /// Hands everything in. Returns the seconds it took, and how long each put took, sorted.
-fn write(
+pub(super) fn write(
     node: &ChildNode,
     lines: &[Vec<Line>],
     progress: &(dyn Fn(&'static str, f64) + Sync),

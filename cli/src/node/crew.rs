@@ -42,6 +42,54 @@ impl StopHandle {
     }
 }
 
+/// How much of a core a thread gets while others want it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    /// What the process was given: somebody waits for its answer.
+    Full,
+    /// Less. What it works on may come a little later, and must not keep answers waiting.
+    Less,
+}
+
+/// How much nicer a thread with [`Share::Less`] is than the process: of two that want the same
+/// core it gets a quarter.
+const NICER: i32 = 5;
+
+impl Share {
+    /// Takes it for this thread and those that it starts.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn take(self) {
+        use rustix::process::{getpriority_process, setpriority_process};
+
+        // Linux keeps this for each thread, and `None` is the one that asks.
+        let nicer = |nice: i32| setpriority_process(None, (nice + NICER).min(19));
+        if self == Share::Less
+            && let Err(error) = getpriority_process(None).and_then(nicer)
+        {
+            tracing::warn!(target: "node", %error, "the thread's priority stays as it is");
+        }
+    }
+
+    /// Other systems have one priority for all threads of a process.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn take(self) {}
+}
+
+/// Starts the threads that rayon spreads verification over.
+///
+/// # Errors
+/// When the system has none.
+pub(super) fn verifiers() -> Result<(), NodeError> {
+    let built = rayon::ThreadPoolBuilder::new()
+        .thread_name(|number| format!("verify-{number}"))
+        .start_handler(|_| Share::Less.take())
+        .build_global();
+    built.map_err(|error| NodeError::System {
+        what: "threads to verify with cannot be started",
+        source: std::io::Error::other(error),
+    })
+}
+
 /// Says that a thread has ended, also when it panics.
 struct EndNotice(Sender<()>);
 
@@ -69,6 +117,7 @@ impl Crew {
     pub(super) fn spawn(
         &mut self,
         name: &str,
+        share: Share,
         body: impl FnOnce() -> Result<(), NodeError> + Send + 'static,
     ) -> Result<(), NodeError> {
         let notice = EndNotice(self.ended.clone());
@@ -76,6 +125,7 @@ impl Crew {
             .name(name.to_string())
             .spawn(move || {
                 let _notice = notice;
+                share.take();
                 body()
             })
             .map_err(|source| NodeError::System { what: "a thread cannot be started", source })?;

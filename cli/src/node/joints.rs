@@ -31,13 +31,26 @@ pub(super) struct Outward {
 impl Outward {
     /// Tells the protocol. A reactor that has ended needs to know nothing.
     pub(super) fn protocol(&self, input: net::Input) {
-        self.to_protocol.send(input).ok();
+        self.put(&self.to_protocol, input);
         self.waker.wake();
     }
 
     /// Tells the admin port.
     pub(super) fn admin(&self, event: Event) {
-        self.to_admin.send(event).ok();
+        self.put(&self.to_admin, event);
+        self.waker.wake();
+    }
+
+    /// Sends without waking the reactor, unless the queue is full: it may not know yet.
+    fn put<T>(&self, queue: &Sender<T>, item: T) {
+        if let Err(TrySendError::Full(item)) = queue.try_send(item) {
+            self.waker.wake();
+            queue.send(item).ok();
+        }
+    }
+
+    /// Wakes the reactor after [`Outward::ledger_said`].
+    pub(super) fn wake(&self) {
         self.waker.wake();
     }
 
@@ -49,20 +62,20 @@ impl Outward {
         }
     }
 
-    /// Tells whom it concerns what the ledger said.
+    /// Tells whom it concerns what the ledger said; one [`Outward::wake`] is enough for many.
     pub(super) fn ledger_said(&self, output: ledger::Output) {
         match output {
             ledger::Output::Answer { .. } | ledger::Output::PoolSize { .. } => {
-                self.admin(Event::Ledger(output));
+                self.put(&self.to_admin, Event::Ledger(output));
             }
             ledger::Output::TipChanged(_)
             | ledger::Output::Pooled { .. }
             | ledger::Output::Storage(_)
             | ledger::Output::Dropped { .. } => {
-                self.admin(Event::Ledger(output.clone()));
-                self.protocol(net::Input::Ledger(output));
+                self.put(&self.to_admin, Event::Ledger(output.clone()));
+                self.put(&self.to_protocol, net::Input::Ledger(output));
             }
-            _ => self.protocol(net::Input::Ledger(output)),
+            _ => self.put(&self.to_protocol, net::Input::Ledger(output)),
         }
     }
 }

@@ -98,6 +98,7 @@ impl LedgerStage {
                 for wanted in self.ledger.changed_wanted() {
                     out.ledger_said(wanted);
                 }
+                out.wake();
                 say_wanted_at = time.plus_ms(COMMIT_MS);
             }
             let (ms, wait) = if is_far_behind {
@@ -168,6 +169,7 @@ impl LedgerStage {
                 output => out.ledger_said(output),
             }
         }
+        out.wake();
     }
 }
 

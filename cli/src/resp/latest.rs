@@ -121,7 +121,8 @@ impl Latest {
         for connected in &change.connected {
             let transactions = connected.block.transactions();
             for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
-                if !is_applied(outcome) {
+                let mut keys = transaction.operations.iter().filter_map(|bytes| key_of(bytes));
+                if !keys.any(|key| self.has(key)) || !is_applied(outcome) {
                     continue;
                 }
                 for bytes in &transaction.operations {
@@ -133,6 +134,10 @@ impl Latest {
                 }
             }
         }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.young.contains_key(key) || self.old.contains_key(key)
     }
 
     /// A new value of a key that somebody has asked for.

@@ -10,7 +10,7 @@ use miner::bench::{Report, Row};
 
 use super::{TerminalError, print, progress_bar};
 use crate::args::{self, BenchCommand, Global};
-use crate::bench::{GetArgs, PutArgs, SyncArgs};
+use crate::bench::{GetArgs, MixedArgs, PutArgs, SyncArgs};
 
 /// Longest measurement of a row, in seconds.
 const MAX_SECONDS: f64 = 3600.0;
@@ -19,6 +19,7 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
     let (threads, kernel, seconds, pin, plot) = match command {
         BenchCommand::Get(args) => return get(global, &args),
         BenchCommand::Put(args) => return put(global, &args),
+        BenchCommand::Mixed(args) => return mixed(global, &args),
         BenchCommand::Sync(args) => return sync(global, &args),
         BenchCommand::Hash { threads, kernel, seconds, pin, plot } => {
             (threads, kernel, seconds, pin, plot)
@@ -94,6 +95,32 @@ fn put(global: &Global, args: &PutArgs) -> Result<(), TerminalError> {
     bar.finish_and_clear();
     let value = serde_json::to_value(report?).expect("a report has only plain fields");
     print(global, &value, super::show::fields)
+}
+
+fn mixed(global: &Global, args: &MixedArgs) -> Result<(), TerminalError> {
+    let bar = progress_bar("reading and writing");
+    let report = crate::bench::mixed(args, &|what, share| shows(&bar, what, share));
+    bar.finish_and_clear();
+    let value = serde_json::to_value(report?).expect("a report has only plain fields");
+    print(global, &value, |value| {
+        let mut table = Table::new();
+        table
+            .load_style(NOTHING)
+            .set_header(["read", "puts/s", "gets/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]);
+        for row in value["rows"].as_array().into_iter().flatten() {
+            let number = |name: &str| row[name].as_f64().unwrap_or_default();
+            table.add_row([
+                row["read"].as_str().unwrap_or_default().replace('_', " "),
+                format!("{:.0}", number("confirmed_puts_per_second")),
+                format!("{:.0}", number("gets_per_second")),
+                format!("{:.3}", number("p50_ms")),
+                format!("{:.3}", number("p99_ms")),
+                format!("{:.3}", number("p999_ms")),
+                format!("{:.3}", number("max_ms")),
+            ]);
+        }
+        table.to_string()
+    })
 }
 
 /// Shows what is done and how much of it, 0.0 to 1.0.

@@ -6,7 +6,8 @@
 
 mod fetch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use chain::ledger::{PeerId, TipChange};
 use chain::tx::CheckedTransaction;
@@ -27,6 +28,11 @@ const MAX_KNOWN: usize = 5_000;
 /// An announcement waits at most so many times the mean: the delays have a long tail, and news
 /// that passes two nodes should not take a second.
 const MAX_MEANS: f64 = 2.0;
+/// Transactions that leave the pool in one step because a block has them: a millisecond's work.
+/// A block can have many times as many, and whoever shares the thread must not wait for all.
+const TAKEN_A_STEP: usize = 512;
+/// Changes of the tip that may wait for their steps. For one more the oldest is done at once.
+const MAX_TAKEN: usize = 16;
 /// Ids remembered as not worth fetching: refused by our pool, or in a block.
 const MAX_SETTLED: usize = 20_000;
 
@@ -50,6 +56,9 @@ pub(crate) struct Relay {
     /// The pool's ids by the order of entry.
     order: BTreeMap<u64, Hash>,
     next_entry: u64,
+    /// Changes of the tip whose transactions leave the pool step by step, oldest first, each with
+    /// the number of those that have left.
+    taken: VecDeque<(Arc<TipChange>, usize)>,
     settled: RecentSet<Hash>,
     listeners: BTreeMap<PeerId, Listener>,
     /// When all peers that connected to us are announced what waits for them.
@@ -63,6 +72,7 @@ impl Relay {
             pool: BTreeMap::new(),
             order: BTreeMap::new(),
             next_entry: 0,
+            taken: VecDeque::new(),
             settled: RecentSet::new(MAX_SETTLED),
             listeners: BTreeMap::new(),
             inbound_at: None,
@@ -153,18 +163,39 @@ impl Relay {
     }
 
     /// Blocks took transactions from the pool; what was refused before may fit now.
-    pub(crate) fn tip_changed(&mut self, change: &TipChange) {
+    pub(crate) fn tip_changed(&mut self, change: &Arc<TipChange>) {
         if change.connected.is_empty() {
             return;
         }
         self.settled.clear();
-        for block in &change.connected {
-            for transaction in block.block.transactions() {
-                let txid = transaction.txid();
-                self.dropped(&txid);
-                self.settled.insert(txid);
-                self.fetches.settled(&txid);
-            }
+        self.taken.push_back((Arc::clone(change), 0));
+        if self.taken.len() > MAX_TAKEN {
+            self.take_out(usize::MAX);
+        }
+    }
+
+    /// A reorganisation brings transactions back: what blocks took before it must have left.
+    pub(crate) fn take_out_all(&mut self) {
+        while !self.taken.is_empty() {
+            self.take_out(usize::MAX);
+        }
+    }
+
+    /// Takes out so many of the transactions that blocks have. Until then they are still offered
+    /// to peers, which does no harm.
+    fn take_out(&mut self, count: usize) {
+        let Some((change, done)) = self.taken.pop_front() else { return };
+        let all = change.connected.iter().flat_map(|connected| connected.block.transactions());
+        let mut taken = 0;
+        for transaction in all.skip(done).take(count) {
+            let txid = transaction.txid();
+            self.dropped(&txid);
+            self.settled.insert(txid);
+            self.fetches.settled(&txid);
+            taken += 1;
+        }
+        if taken == count {
+            self.taken.push_front((change, done + count));
         }
     }
 
@@ -204,6 +235,7 @@ impl Relay {
     /// Sends the announcements and requests that are due. While blocks are missing nothing is
     /// requested.
     pub(crate) fn tick(&mut self, now: Millis, may_fetch: bool, timing: &Timing, out: &mut Outbox) {
+        self.take_out(TAKEN_A_STEP);
         self.inbound_at.take_if(|at| now >= *at);
         for (peer, listener) in &mut self.listeners {
             let due = listener.announce_at.is_some_and(|at| now >= at);
@@ -221,7 +253,8 @@ impl Relay {
     pub(crate) fn wake_at(&self) -> Option<Millis> {
         let reading = self.listeners.values().filter(|listener| !listener.backlogged);
         let announcements = reading.filter_map(|listener| listener.announce_at);
-        announcements.chain(self.fetches.wake_at()).min()
+        let taken = (!self.taken.is_empty()).then_some(Millis(0));
+        announcements.chain(self.fetches.wake_at()).chain(taken).min()
     }
 }
 

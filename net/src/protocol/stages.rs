@@ -42,6 +42,9 @@ impl Protocol {
                 self.sync.tip_changed(&change, self.now, &mut self.out);
             }
             Ledger::Pooled { transaction, from, reverted } => {
+                if reverted {
+                    self.relay.take_out_all();
+                }
                 if let Some(from) = from.filter(|_| !reverted) {
                     self.list_peers.changed |= self.merits.transaction_pooled(from, now);
                 }

@@ -1,6 +1,6 @@
 //! The services' side of the reactor: clients and their buffers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 
@@ -13,6 +13,9 @@ use crate::protocol::Millis;
 
 /// Bytes read at a time; other clients have their turn in between.
 const READ_BYTES: usize = 16 * 1024;
+/// Clients with more to read than that which are read on in one turn: what fits into one read does
+/// not wait for long lines of others.
+const LONG_READS_A_TURN: usize = 4;
 /// Connections let in in one round; the others wait at the door.
 const ACCEPTS_A_ROUND: usize = 64;
 /// A client that was sent all it gets has so long to read it and hang up.
@@ -38,6 +41,8 @@ struct Client {
     output: Vec<u8>,
     sent: usize,
     paused: bool,
+    /// It has filled the buffer, and waits to be read on in `long`.
+    reads_on: bool,
     /// The service never heard of it: all places were taken.
     refused: bool,
 }
@@ -54,8 +59,14 @@ pub(crate) struct ServicePort {
     limits: ServiceLimits,
     service: Box<dyn Service>,
     clients: BTreeMap<Token, Client>,
-    /// Clients that may have something to read or take.
+    /// Clients that may have something to read.
     ready: BTreeSet<Token>,
+    /// Clients that have filled the buffer, in the order in which they are read on.
+    long: VecDeque<Token>,
+    /// Clients that may have something to take, or are to be closed.
+    unsent: BTreeSet<Token>,
+    /// Clients that a time is set: to take what waits for them, or to hang up.
+    timed: BTreeSet<Token>,
     buffer: Vec<u8>,
 }
 
@@ -71,6 +82,9 @@ impl ServicePort {
             service,
             clients: BTreeMap::new(),
             ready: BTreeSet::new(),
+            long: VecDeque::new(),
+            unsent: BTreeSet::new(),
+            timed: BTreeSet::new(),
             buffer: vec![0; READ_BYTES],
         }
     }
@@ -83,7 +97,17 @@ impl ServicePort {
     pub(crate) fn note(&mut self, event: &Event) {
         if let Some(client) = self.clients.get_mut(&event.token()) {
             client.socket.note(event);
-            self.ready.insert(event.token());
+            if client.waiting() > 0 {
+                self.unsent.insert(event.token());
+            }
+            self.may_read(event.token());
+        }
+    }
+
+    /// Gives a client a turn, unless it waits for one.
+    fn may_read(&mut self, token: Token) {
+        if self.clients.get(&token).is_some_and(|client| !client.reads_on) {
+            self.ready.insert(token);
         }
     }
 
@@ -111,6 +135,7 @@ impl ServicePort {
             output: Vec::new(),
             sent: 0,
             paused: false,
+            reads_on: false,
             refused,
         };
         if refused {
@@ -120,6 +145,7 @@ impl ServicePort {
         self.clients.insert(token, client);
         if refused {
             self.ready.insert(token);
+            self.unsent.insert(token);
         } else {
             self.service.opened(now, id(token), address);
         }
@@ -129,7 +155,9 @@ impl ServicePort {
     pub(crate) fn turn(&mut self, now: Millis) {
         self.service.woken(now);
         self.obey(now);
-        for token in std::mem::take(&mut self.ready) {
+        let mut turns: Vec<Token> = std::mem::take(&mut self.ready).into_iter().collect();
+        turns.extend(self.long.drain(..self.long.len().min(LONG_READS_A_TURN)));
+        for token in turns {
             if let Err(error) = self.serve(token, now) {
                 tracing::debug!(target: "net", client = token.0, %error, "client gone");
                 self.remove(token, now);
@@ -144,6 +172,7 @@ impl ServicePort {
     fn serve(&mut self, token: Token, now: Millis) -> io::Result<()> {
         let pause_bytes = self.limits.pause_output_bytes;
         let Some(client) = self.clients.get_mut(&token) else { return Ok(()) };
+        client.reads_on = false;
         let held = client.paused || client.waiting() > pause_bytes;
         match client.stage {
             Stage::Ended if client.socket.is_gone() => {
@@ -156,7 +185,10 @@ impl ServicePort {
         }
         match client.socket.read(&mut self.buffer) {
             ReadResult::Bytes(count) => {
-                self.ready.insert(token);
+                if client.socket.is_readable() {
+                    client.reads_on = true;
+                    self.long.push_back(token);
+                }
                 if client.stage == Stage::Open {
                     self.service.received(now, id(token), &self.buffer[..count]);
                 }
@@ -178,10 +210,12 @@ impl ServicePort {
     fn obey(&mut self, now: Millis) {
         while let Some(output) = self.service.poll() {
             match output {
-                ServiceOutput::Send { client, bytes } => self.send(client, &bytes, now),
+                ServiceOutput::Send { client, bytes } => self.send(client, bytes, now),
                 ServiceOutput::Close { client } => {
+                    let token = token(client);
                     if let Some(client) = self.open_client(client) {
                         client.stage = Stage::Closing { hang_up_by: None };
+                        self.unsent.extend(token);
                     }
                 }
                 ServiceOutput::Pause { client } => {
@@ -193,7 +227,7 @@ impl ServicePort {
                     let token = token(client);
                     if let Some(client) = self.open_client(client) {
                         client.paused = false;
-                        self.ready.extend(token);
+                        token.into_iter().for_each(|token| self.may_read(token));
                     }
                 }
             }
@@ -205,53 +239,66 @@ impl ServicePort {
         (!matches!(client.stage, Stage::Closing { .. })).then_some(client)
     }
 
-    fn send(&mut self, client: ClientId, bytes: &[u8], now: Millis) {
+    fn send(&mut self, client: ClientId, bytes: Vec<u8>, now: Millis) {
         let max_bytes = self.limits.max_output_bytes;
         let Some(open) = self.open_client(client) else { return };
-        open.output.extend(bytes);
-        if open.waiting() > max_bytes {
+        if open.output.is_empty() {
+            open.output = bytes;
+        } else {
+            open.output.extend(bytes);
+        }
+        let waiting = open.waiting();
+        let Some(token) = token(client) else { return };
+        self.unsent.insert(token);
+        if waiting > max_bytes {
             tracing::info!(target: "net", client = client.0, "client reads too slowly: dropped");
-            if let Some(token) = token(client) {
-                self.remove(token, now);
+            self.remove(token, now);
+        }
+    }
+
+    /// Writes what the sockets take. What the service says to that is written in the next turn.
+    fn flush_all(&mut self, now: Millis) {
+        for token in std::mem::take(&mut self.unsent) {
+            match self.flush(token, now) {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.service.drained(now, id(token));
+                    self.obey(now);
+                }
+                Err(_) => self.remove(token, now),
             }
         }
     }
 
-    fn flush_all(&mut self, now: Millis) {
-        let (mut gone, mut drained) = (Vec::new(), Vec::new());
-        for (token, client) in &mut self.clients {
-            let was_full = client.waiting() > self.limits.pause_output_bytes;
-            let had_output = client.waiting() > 0;
-            match client.socket.write(&client.output[client.sent..], now) {
-                Ok(sent) => client.sent += sent,
-                Err(_) => {
-                    gone.push(*token);
-                    continue;
-                }
-            }
-            if client.waiting() == 0 {
-                client.output = Vec::new();
-                client.sent = 0;
-                drained.extend((had_output && !client.refused).then_some(*token));
-            } else if client.sent >= client.output.len() / 2 {
-                client.output.drain(..client.sent);
-                client.sent = 0;
-            }
-            if was_full && client.waiting() <= self.limits.pause_output_bytes {
-                self.ready.insert(*token);
-            }
-            if client.stage == (Stage::Closing { hang_up_by: None }) && client.waiting() == 0 {
-                client.socket.end_output();
-                client.stage = Stage::Closing { hang_up_by: Some(now + LINGER_MS) };
-                self.ready.insert(*token);
-            }
+    /// Writes what a client's socket takes; returns whether the service is to know that it is all.
+    fn flush(&mut self, token: Token, now: Millis) -> io::Result<bool> {
+        let Some(client) = self.clients.get_mut(&token) else { return Ok(false) };
+        let had = client.waiting();
+        client.sent += client.socket.write(&client.output[client.sent..], now)?;
+        let waiting = client.waiting();
+        if waiting == 0 {
+            client.output = Vec::new();
+            client.sent = 0;
+        } else if client.sent >= client.output.len() / 2 {
+            client.output.drain(..client.sent);
+            client.sent = 0;
         }
-        gone.into_iter().for_each(|token| self.remove(token, now));
-        for token in drained {
-            self.service.drained(now, id(token));
-            self.obey(now);
-            self.ready.insert(token); // what it said is written in the next turn
+        let pause_bytes = self.limits.pause_output_bytes;
+        let mut may_read = had > pause_bytes && waiting <= pause_bytes;
+        if client.stage == (Stage::Closing { hang_up_by: None }) && waiting == 0 {
+            client.socket.end_output();
+            client.stage = Stage::Closing { hang_up_by: Some(now + LINGER_MS) };
+            may_read = true;
         }
+        let drained = had > 0 && waiting == 0 && !client.refused;
+        if may_read {
+            self.may_read(token);
+        }
+        match self.deadline(&self.clients[&token]) {
+            Some(_) => self.timed.insert(token),
+            None => self.timed.remove(&token),
+        };
+        Ok(drained)
     }
 
     fn deadline(&self, client: &Client) -> Option<Millis> {
@@ -261,17 +308,24 @@ impl ServicePort {
         }
     }
 
+    /// The clients that a time is set, with that time.
+    fn deadlines(&self) -> impl Iterator<Item = (Token, Millis)> {
+        self.timed.iter().filter_map(move |token| {
+            let client = self.clients.get(token)?;
+            Some((*token, self.deadline(client)?))
+        })
+    }
+
     fn expire(&mut self, now: Millis) {
-        let late = self
-            .clients
-            .iter()
-            .filter(|(_, client)| self.deadline(client).is_some_and(|deadline| now >= deadline));
-        let late: Vec<Token> = late.map(|(token, _)| *token).collect();
+        let late = self.deadlines().filter(|(_, deadline)| now >= *deadline);
+        let late: Vec<Token> = late.map(|(token, _)| token).collect();
         late.into_iter().for_each(|token| self.remove(token, now));
     }
 
     fn remove(&mut self, token: Token, now: Millis) {
-        self.ready.remove(&token);
+        for list in [&mut self.ready, &mut self.unsent, &mut self.timed] {
+            list.remove(&token);
+        }
         if let Some(client) = self.clients.remove(&token)
             && !client.refused
         {
@@ -281,7 +335,7 @@ impl ServicePort {
 
     /// Whether some client can have another turn at once.
     pub(crate) fn has_work(&self) -> bool {
-        !self.ready.is_empty()
+        !(self.ready.is_empty() && self.long.is_empty() && self.unsent.is_empty())
     }
 
     /// Whether everything is written that can be.
@@ -290,7 +344,7 @@ impl ServicePort {
     }
 
     pub(crate) fn wake_at(&self) -> Option<Millis> {
-        let deadlines = self.clients.values().filter_map(|client| self.deadline(client));
+        let deadlines = self.deadlines().map(|(_, deadline)| deadline);
         let others = [self.service.wake_at(), self.listener.wake_at()];
         deadlines.chain(others.into_iter().flatten()).min()
     }

@@ -21,12 +21,29 @@ pub(crate) enum ReadResult {
     Failed(io::Error),
 }
 
+/// Whether a read that does not fill its buffer has emptied the socket: with epoll and kqueue
+/// whatever comes later is a new event, so that the read that would only say `WouldBlock` can be
+/// left out. Elsewhere only a `WouldBlock` makes the system look again.
+const SHORT_READ_IS_LAST: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+));
+
 /// A TCP connection, registered edge-triggered for both directions once and for all: readiness
-/// is remembered here until the socket says `WouldBlock`.
+/// is remembered here until the socket says `WouldBlock`, or is read empty.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     readable: bool,
+    /// Whether the end of its input was announced, or an error: no event tells of it again, so
+    /// it is read until it is met.
+    read_closed: bool,
     writable: bool,
     gone: bool,
     /// Since when the other side has taken nothing of what waits for it.
@@ -35,7 +52,8 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub(crate) fn note(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.read_closed |= event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || self.read_closed;
         self.gone |= event.is_write_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
     }
@@ -61,11 +79,20 @@ impl Socket {
         self.gone
     }
 
+    /// Whether there may be something to read.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> ReadResult {
         while self.readable {
             match self.stream.read(buffer) {
                 Ok(0) => return ReadResult::Ended,
-                Ok(count) => return ReadResult::Bytes(count),
+                Ok(count) => {
+                    let is_last = SHORT_READ_IS_LAST && count < buffer.len() && !self.read_closed;
+                    self.readable = !is_last;
+                    return ReadResult::Bytes(count);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) => return ReadResult::Failed(error),
@@ -126,8 +153,14 @@ impl Door<'_> {
         let _ = stream.set_nodelay(true);
         let both = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut stream, token, both)?;
-        let socket =
-            Socket { stream, readable: false, writable: false, gone: false, stalled_since: None };
+        let socket = Socket {
+            stream,
+            readable: false,
+            read_closed: false,
+            writable: false,
+            gone: false,
+            stalled_since: None,
+        };
         Ok((token, socket))
     }
 
