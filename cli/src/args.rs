@@ -285,6 +285,10 @@ pub enum BenchCommand {
     Get(bench::GetArgs),
     /// Puts a second that a node of its own confirms, and how long each takes
     Put(bench::PutArgs),
+    /// Proofs a second that a node of its own makes and a client checks, and how long they are
+    Prove(bench::ProveArgs),
+    /// What a node of its own costs as it has more and more keys: memory, disk, start, reads
+    Scale(bench::ScaleArgs),
     /// How fast a new node gets a chain from two peers
     Sync(bench::SyncArgs),
     /// Hashes a second, by mining kernel and number of threads
