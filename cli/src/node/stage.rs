@@ -232,10 +232,12 @@ pub(super) struct ReaderStage {
 
 impl ReaderStage {
     pub(super) fn run(self, out: &Outward) -> Result<(), NodeError> {
+        let mut anchor = None;
         for task in &self.reads {
             match task {
                 ReadTask::Client(ReadJob { request, read }) => {
-                    let (tip, answer) = reads::answer(&self.archive, &self.network, &read);
+                    let (tip, answer) =
+                        reads::answer(&self.archive, &self.network, &mut anchor, &read);
                     out.admin(Event::Read { request, tip, answer });
                 }
                 ReadTask::Headers { to, locator } => {

@@ -1,5 +1,6 @@
 //! How a node makes a proof: of the state after its newest block, for that is the state it has.
 
+use chain::Hash;
 use chain::block::{Block, Coinbase};
 use chain::commitment::Witness;
 use chain::params::Network;
@@ -39,13 +40,38 @@ pub enum NoProof {
     },
 }
 
-/// Shows what the newest block's state says of a key. All reads must be of one moment.
+/// What a proof says of its block, the same for every key. Who makes many keeps it: to make it, the
+/// whole block is read and hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    block: Hash,
+    coinbase: CoinbaseParts,
+    branch: Vec<Hash>,
+}
+
+impl Anchor {
+    /// Of this block, the newest.
+    fn new(archive: &dyn Archive, network: &Network, block: Hash) -> Result<Anchor, StoreError> {
+        let content = match archive.block_bytes(&block)? {
+            Some(bytes) => Block::decode(&bytes).expect("the log's checksums vouch for blocks"),
+            None => network.genesis(),
+        };
+        let branch = merkle::coinbase_branch(&content.txids()[1..]);
+        let Coinbase { height, extranonce, tag, value, payee, state_root: _ } = content.coinbase;
+        let coinbase = CoinbaseParts { height, extranonce, tag, value, payee };
+        Ok(Anchor { block, coinbase, branch })
+    }
+}
+
+/// Shows what the newest block's state says of a key. All reads must be of one moment. `anchor` is
+/// for whoever makes many proofs to keep: it is used while it is of the newest block, and else made.
 ///
 /// # Errors
 /// When the store fails or is damaged.
 pub fn prove(
     archive: &dyn Archive,
     network: &Network,
+    anchor: &mut Option<Anchor>,
     key: &[u8],
     extent: Extent,
 ) -> Result<Result<Proof, NoProof>, StoreError> {
@@ -58,16 +84,13 @@ pub fn prove(
         },
     };
     let Witness { steps, other } = archive.witness(&row)?;
-    let tip = archive.tip()?;
-    let block = match archive.block_bytes(&tip.hash)? {
-        Some(bytes) => Block::decode(&bytes).expect("the log's checksums vouch for blocks"),
-        None => network.genesis(),
+    let tip = archive.tip()?.hash;
+    let anchor = match anchor.take().filter(|anchor| anchor.block == tip) {
+        Some(of_tip) => anchor.insert(of_tip),
+        None => anchor.insert(Anchor::new(archive, network, tip)?),
     };
-    let branch = merkle::coinbase_branch(&block.txids()[1..]);
-    let Coinbase { height, extranonce, tag, value, payee, state_root: _ } = block.coinbase;
-    let coinbase = CoinbaseParts { height, extranonce, tag, value, payee };
-    let key = key.to_vec();
-    let proof = Proof { key, block: tip.hash, coinbase, branch, steps, other, claim };
+    let Anchor { block, coinbase, branch } = anchor.clone();
+    let proof = Proof { key: key.to_vec(), block, coinbase, branch, steps, other, claim };
     Ok(Ok(proof))
 }
 
