@@ -310,6 +310,10 @@ pub enum BenchCommand {
     Put(bench::PutArgs),
     /// How long reads at a node of its own take while as much is written as can be
     Mixed(bench::MixedArgs),
+    /// Proofs a second that a node of its own makes and a client checks, and how long they are
+    Prove(bench::ProveArgs),
+    /// What a node of its own costs as it has more and more keys: memory, disk, start, reads
+    Scale(bench::ScaleArgs),
     /// How fast a new node gets a chain from two peers
     Sync(bench::SyncArgs),
     /// Hashes a second, by mining kernel and number of threads

@@ -2,9 +2,12 @@
 //! asked over TCP.
 
 mod get;
+mod keys;
 mod limits;
 mod mixed;
+mod prove;
 mod put;
+mod scale;
 mod sync;
 
 use std::time::Instant;
@@ -16,7 +19,9 @@ use crate::client::ClientError;
 use crate::node::NodeError;
 pub use get::{GetArgs, GetReport, get};
 pub use mixed::{Kind, MixedArgs, MixedReport, MixedRow, mixed};
+pub use prove::{ProveArgs, ProveReport, prove};
 pub use put::{PutArgs, PutReport, put};
+pub use scale::{ScaleArgs, ScaleReport, ScaleRow, scale};
 pub use sync::{SyncArgs, SyncReport, sync};
 
 /// Why nothing was measured.
@@ -46,6 +51,9 @@ pub enum BenchError {
     /// A value is not what was written.
     #[error("the node answered a read with another value: {0}")]
     Differs(String),
+    /// A proof does not show what was written.
+    #[error("a proof of the node shows nothing: {0}")]
+    NotProven(String),
 }
 
 #[expect(clippy::disallowed_methods, reason = "speed can only be measured against the clock")]

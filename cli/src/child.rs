@@ -61,6 +61,15 @@ pub struct Usage {
     pub written_bytes: u64,
 }
 
+/// Memory of a process that is in RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Memory {
+    /// Now.
+    pub resident_bytes: u64,
+    /// The most there ever was.
+    pub peak_bytes: u64,
+}
+
 impl Usage {
     /// What was used since an earlier look.
     #[must_use]
@@ -159,8 +168,7 @@ impl ChildNode {
 
     /// What it has used so far, where the system tells (Linux).
     pub fn usage(&self) -> Option<Usage> {
-        let read =
-            |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", self.process.id()));
+        let read = |name: &str| std::fs::read_to_string(self.proc(name));
         // proc(5): the name in parentheses can hold anything; the 14th and 15th field are times.
         let stat = read("stat").ok()?;
         let (_, fields) = stat.rsplit_once(") ")?;
@@ -172,6 +180,20 @@ impl ChildNode {
             cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
             written_bytes: written.parse().ok()?,
         })
+    }
+
+    /// Its memory, where the system tells (Linux).
+    pub fn memory(&self) -> Option<Memory> {
+        let status = std::fs::read_to_string(self.proc("status")).ok()?;
+        let bytes = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+        };
+        Some(Memory { resident_bytes: bytes("VmRSS:")?, peak_bytes: bytes("VmHWM:")? })
+    }
+
+    fn proc(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.process.id())
     }
 
     /// Asks it to end, and waits until it has.

@@ -10,7 +10,7 @@ use chain::execute::Order;
 use chain::params::Network;
 use chain::store::{Archive, ChainPoint, SqliteArchive, StoreError};
 use data_encoding::HEXLOWER;
-use kv::proof::{self, Extent, NoProof};
+use kv::proof::{self, Anchor, Extent, NoProof};
 use kv::query::{HistoryPage, Scan, ScanPage};
 use kv::{Effect, Entry, Operation, Outcome, Query, VersionKind};
 use serde_json::{Map, Value, json};
@@ -64,8 +64,13 @@ pub struct Answered {
     pub unreadable: Option<Hash>,
 }
 
-/// Answers a question on one snapshot of the store.
-pub fn answer(archive: &SqliteArchive, network: &Network, read: &Read) -> Answered {
+/// Answers a question on one snapshot of the store. `anchor` is what the last proof left.
+pub fn answer(
+    archive: &SqliteArchive,
+    network: &Network,
+    anchor: &mut Option<Anchor>,
+    read: &Read,
+) -> Answered {
     let (mut seen, unreadable) = (None, Cell::new(None));
     let answer = archive.snapshot(|archive| {
         let tip = archive.tip()?;
@@ -75,6 +80,10 @@ pub fn answer(archive: &SqliteArchive, network: &Network, read: &Read) -> Answer
             return Ok(raw::answer(&query, read)?.map(Answer::Raw));
         }
         let unreadable = &unreadable;
+        if let Read::Prove { key, extent } = read {
+            let shown = prove(archive, network, anchor, unreadable, (key, *extent))?;
+            return Ok(shown.map(Answer::Json));
+        }
         let reader = Reader { archive, network, tip: tip.height, query, unreadable };
         Ok(reader.answer(read)?.map(Answer::Json))
     });
@@ -134,6 +143,25 @@ pub fn is_applied(outcome: &[u8]) -> bool {
     matches!(Outcome::decode(outcome), Ok(Outcome::Applied(_)))
 }
 
+fn prove(
+    archive: &SqliteArchive,
+    network: &Network,
+    anchor: &mut Option<Anchor>,
+    unreadable: &Cell<Option<Hash>>,
+    (key, extent): (&[u8], Extent),
+) -> Shown {
+    let proof = match proof::prove(archive, network, anchor, key, extent)? {
+        Ok(proof) => proof,
+        Err(error @ NoProof::NoBody { block }) => {
+            unreadable.set(Some(block));
+            return Ok(Err(Failure::new(Code::Missing, error)));
+        }
+        Err(error) => return Ok(Err(Failure::new(Code::Refused, error))),
+    };
+    let headers = archive.main_headers(proof.coinbase.height, 1)?;
+    Ok(Ok(ProofFile::new(network, proof, headers).to_json()))
+}
+
 struct Reader<'a> {
     archive: &'a SqliteArchive,
     network: &'a Network,
@@ -151,7 +179,6 @@ impl Reader<'_> {
             Read::RetrieveAll { key, limit, after, order } => {
                 self.retrieve_all(key, *limit, *after, *order)
             }
-            Read::Prove { key, extent } => self.prove(key, *extent),
             Read::Scan { prefix, after, limit, values } => {
                 let scan = Scan { prefix, after: after.as_deref(), limit: *limit, values: *values };
                 self.query.scan(scan)?.render(self)
@@ -159,7 +186,7 @@ impl Reader<'_> {
             Read::Block(name) => self.block(*name),
             Read::Headers { from, limit } => self.headers(from, *limit),
             Read::Inclusion(txid) => self.inclusion(txid),
-            Read::Raw(_) => unreachable!("answered without JSON"),
+            Read::Prove { .. } | Read::Raw(_) => unreachable!("answered before"),
         }
     }
 
@@ -214,19 +241,6 @@ impl Reader<'_> {
         object.insert("versions".to_string(), versions.into());
         object.insert("next".to_string(), next.into());
         Ok(Ok(object.into()))
-    }
-
-    fn prove(&self, key: &[u8], extent: Extent) -> Shown {
-        let proof = match proof::prove(self.archive, self.network, key, extent)? {
-            Ok(proof) => proof,
-            Err(error @ NoProof::NoBody { block }) => {
-                self.unreadable.set(Some(block));
-                return Ok(Err(Failure::new(Code::Missing, error)));
-            }
-            Err(error) => return Ok(Err(Failure::new(Code::Refused, error))),
-        };
-        let headers = self.archive.main_headers(proof.coinbase.height, 1)?;
-        Ok(Ok(ProofFile::new(self.network, proof, headers).to_json()))
     }
 
     fn put_entry(&self, object: &mut Map<String, Value>, entry: &Entry) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ use crate::query::Entry;
 use crate::state::{Head, VersionKind, head_row};
 
 pub use form::{MAX_PROOF_BYTES, MalformedProof};
-pub use prove::{Extent, NoProof, prove};
+pub use prove::{Anchor, Extent, NoProof, prove};
 
 /// Most versions in a proof.
 pub const MAX_PROVEN_VERSIONS: usize = 10_000;

@@ -257,7 +257,8 @@ pub(super) fn write(
     Ok((seconds, latencies))
 }
 
-fn folder_bytes(folder: &Path) -> Result<u64, BenchError> {
+/// Of all files in it.
+pub(super) fn folder_bytes(folder: &Path) -> Result<u64, BenchError> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         bytes += entry?.metadata()?.len();

@@ -245,11 +245,12 @@ pub(super) struct ReaderStage {
 
 impl ReaderStage {
     pub(super) fn run(self, out: &Outward) -> Result<(), NodeError> {
+        let mut anchor = None;
         for task in &self.reads {
             match task {
                 ReadTask::Client(ReadJob { request, read }) => {
                     let Answered { tip, answer, unreadable } =
-                        reads::answer(&self.archive, &self.network, &read);
+                        reads::answer(&self.archive, &self.network, &mut anchor, &read);
                     if let Some(hash) = unreadable {
                         self.unreadable(hash);
                     }

@@ -1,6 +1,7 @@
 //! The `bench` commands.
 
 mod plot;
+mod scale;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -20,6 +21,8 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
         BenchCommand::Get(args) => return get(global, &args),
         BenchCommand::Put(args) => return put(global, &args),
         BenchCommand::Mixed(args) => return mixed(global, &args),
+        BenchCommand::Prove(args) => return scale::prove(global, &args),
+        BenchCommand::Scale(args) => return scale::scale(global, &args),
         BenchCommand::Sync(args) => return sync(global, &args),
         BenchCommand::Hash { threads, kernel, seconds, pin, plot } => {
             (threads, kernel, seconds, pin, plot)
@@ -124,9 +127,9 @@ fn mixed(global: &Global, args: &MixedArgs) -> Result<(), TerminalError> {
 }
 
 /// Shows what is done and how much of it, 0.0 to 1.0.
-fn shows(bar: &ProgressBar, what: &'static str, share: f64) {
+fn shows(bar: &ProgressBar, what: &str, share: f64) {
     bar.set_length(1000);
-    bar.set_message(what);
+    bar.set_message(what.to_string());
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

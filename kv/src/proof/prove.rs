@@ -49,13 +49,45 @@ pub enum NoProof {
     },
 }
 
-/// Shows what the newest block's state says of a key. All reads must be of one moment.
+/// What a proof says of its block, the same for every key. Who makes many keeps it: to make it, the
+/// whole block is read and hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    block: Hash,
+    coinbase: CoinbaseParts,
+    branch: Vec<Hash>,
+}
+
+impl Anchor {
+    /// Of this block, the newest; `None` when its body is damaged.
+    fn new(
+        archive: &dyn Archive,
+        network: &Network,
+        block: Hash,
+    ) -> Result<Option<Anchor>, StoreError> {
+        let content = match archive.body(&block)? {
+            Body::Here(bytes) => {
+                Block::decode(&bytes).expect("the log's checksums vouch for blocks")
+            }
+            Body::Unknown => network.genesis(),
+            Body::Damaged(_) | Body::Missing | Body::Pruned => return Ok(None),
+        };
+        let branch = merkle::coinbase_branch(&content.txids()[1..]);
+        let Coinbase { height, extranonce, tag, value, payee, state_root: _ } = content.coinbase;
+        let coinbase = CoinbaseParts { height, extranonce, tag, value, payee };
+        Ok(Some(Anchor { block, coinbase, branch }))
+    }
+}
+
+/// Shows what the newest block's state says of a key. All reads must be of one moment. `anchor` is
+/// for whoever makes many proofs to keep: it is used while it is of the newest block, and else made.
 ///
 /// # Errors
 /// When the store fails or is damaged.
 pub fn prove(
     archive: &dyn Archive,
     network: &Network,
+    anchor: &mut Option<Anchor>,
     key: &[u8],
     extent: Extent,
 ) -> Result<Result<Proof, NoProof>, StoreError> {
@@ -68,19 +100,16 @@ pub fn prove(
         },
     };
     let Witness { steps, other } = archive.witness(&row)?;
-    let tip = archive.tip()?;
-    let block = match archive.body(&tip.hash)? {
-        Body::Here(bytes) => Block::decode(&bytes).expect("the log's checksums vouch for blocks"),
-        Body::Unknown => network.genesis(),
-        Body::Damaged(_) | Body::Missing | Body::Pruned => {
-            return Ok(Err(NoProof::NoBody { block: tip.hash }));
-        }
+    let tip = archive.tip()?.hash;
+    let anchor = match anchor.take().filter(|anchor| anchor.block == tip) {
+        Some(of_tip) => anchor.insert(of_tip),
+        None => match Anchor::new(archive, network, tip)? {
+            Some(made) => anchor.insert(made),
+            None => return Ok(Err(NoProof::NoBody { block: tip })),
+        },
     };
-    let branch = merkle::coinbase_branch(&block.txids()[1..]);
-    let Coinbase { height, extranonce, tag, value, payee, state_root: _ } = block.coinbase;
-    let coinbase = CoinbaseParts { height, extranonce, tag, value, payee };
-    let key = key.to_vec();
-    let proof = Proof { key, block: tip.hash, coinbase, branch, steps, other, claim };
+    let Anchor { block, coinbase, branch } = anchor.clone();
+    let proof = Proof { key: key.to_vec(), block, coinbase, branch, steps, other, claim };
     Ok(Ok(proof))
 }
 
