@@ -1,3 +1,4 @@
+mod properties;
 mod published;
 
 use chain::commitment::{bit_of, path, root_of};
