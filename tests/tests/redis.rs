@@ -5,10 +5,12 @@
 
 mod redis {
     mod bytes;
+    mod chain;
     mod differential;
     mod handshakes;
     mod library;
     mod programs;
+    mod server;
 }
 
 use tests::node::{Client, Node, Setup, easy_network};
