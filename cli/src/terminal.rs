@@ -1,6 +1,7 @@
 //! Executes what was typed, and shows the answer to a person or a program.
 
 mod bench;
+mod bulk;
 mod light;
 mod show;
 mod wallet;
@@ -18,6 +19,7 @@ use crate::client::{Client, ClientError, Reply};
 use crate::command::{Line, RetrieveAllArgs, RetrieveArgs, ScanArgs, WatchArgs};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::demo::{self, DemoError};
+use crate::import::ImportError;
 use crate::light::file::HeaderFileError;
 use crate::light::follow::FollowError;
 use crate::light::verify::Doubt;
@@ -60,6 +62,9 @@ pub enum TerminalError {
     /// The kernel is unknown.
     #[error(transparent)]
     Kernel(#[from] miner::KernelError),
+    /// Not all of a file was written.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// A proof proves nothing.
     #[error(transparent)]
     Doubt(#[from] Doubt),
@@ -91,6 +96,7 @@ impl TerminalError {
         match self {
             TerminalError::Client(ClientError::Refused(failure)) => failure.code.exit(),
             TerminalError::Doubt(doubt) => doubt.exit(),
+            TerminalError::Import(error) => error.exit(),
             TerminalError::Client(ClientError::Config(_))
             | TerminalError::Config(_)
             | TerminalError::Kernel(_)
@@ -121,7 +127,10 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::RetrieveAll(args) => retrieve_all(&global, &args),
         Command::Delete(args) => show(request(args.line()), show::written),
         Command::HandOver(args) => show(request(args.line()), show::written),
+        Command::Batch(args) => show(request(args.line()), show::written),
         Command::Scan(args) => scan(&global, &args),
+        Command::Import(args) => bulk::import(&global, &args),
+        Command::Export(args) => bulk::export(&global, &args),
         Command::Watch(args) => watch(&global, &args),
         Command::Tx(args) => show(request(args.line()), show::fields),
         Command::Wait(args) => show(request(args.line()), show::written),

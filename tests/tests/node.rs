@@ -1,5 +1,9 @@
 //! Several real nodes on loopback: what is written anywhere is read everywhere.
 
+mod node {
+    mod bulk;
+}
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -103,6 +103,7 @@ impl Status {
             "mempool_bytes": self.pool_bytes,
             "mining_threads": threads,
             "hash_rate": search.map_or(0.0, |search| self.rate(now, search)),
+            "limits": network.limits,
             "version": env!("CARGO_PKG_VERSION"),
         });
         if !synced {
