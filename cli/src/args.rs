@@ -1,5 +1,6 @@
 //! What may be typed on the terminal: clap, and nothing else.
 
+mod bulk;
 mod copies;
 mod light;
 
@@ -11,11 +12,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::bench;
 use crate::command::{
-    AddPeerArgs, BalanceArgs, BanArgs, BlockArgs, DeleteArgs, HandOverArgs, MineBlocksArgs,
-    PutArgs, RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs, UnbanArgs,
-    WaitArgs, WatchArgs,
+    AddPeerArgs, BalanceArgs, BanArgs, BatchArgs, BlockArgs, DeleteArgs, HandOverArgs,
+    MineBlocksArgs, PutArgs, RetrieveAllArgs, RetrieveArgs, ScanArgs, SendArgs, TransactionArgs,
+    UnbanArgs, WaitArgs, WatchArgs,
 };
 
+pub use bulk::{ExportArgs, ImportArgs};
 pub use copies::{BackupArgs, CreateArgs, RestoreArgs, SnapshotCommand};
 pub use light::{HeaderFileArgs, HeadersCommand, ProveArgs, VerifyArgs};
 
@@ -71,8 +73,14 @@ pub enum Command {
     Delete(DeleteArgs),
     /// Make somebody else the owner of a key
     HandOver(HandOverArgs),
+    /// Do several writes in one transaction: all of them or none
+    Batch(BatchArgs),
     /// List the keys that start with a prefix
     Scan(ScanArgs),
+    /// Write the operations of a file, many to a transaction
+    Import(ImportArgs),
+    /// Print keys and their latest values as lines that import reads
+    Export(ExportArgs),
     /// Print events about writes to keys, until interrupted
     Watch(WatchArgs),
     /// Say where a transaction stands

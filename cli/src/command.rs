@@ -4,6 +4,7 @@
 
 mod account;
 mod ban;
+mod batch;
 mod block;
 mod get;
 mod headers;
@@ -25,6 +26,7 @@ use crate::words;
 pub(crate) use account::show_coins;
 pub use account::{BalanceArgs, SendArgs};
 pub use ban::{BanArgs, UnbanArgs};
+pub use batch::{BatchArgs, batch_line};
 pub use block::BlockArgs;
 pub use get::RetrieveArgs;
 pub use headers::{MAX_PAGE_HEADERS, headers_after, headers_from};
@@ -58,6 +60,7 @@ pub const COMMANDS: &[Command] = &[
     history::RETRIEVE_ALL,
     put::DELETE,
     put::HAND_OVER,
+    batch::BATCH,
     scan::SCAN,
     transaction::TX,
     transaction::WAIT,
@@ -156,6 +159,12 @@ impl Words {
         word.parse().map_err(|error| UsageError(format!("{what} {word:?}: {error}")))
     }
 
+    fn coins(&mut self) -> Result<u64, UsageError> {
+        let word = self.required("the amount")?;
+        account::parse_coins(&word)
+            .ok_or_else(|| UsageError(format!("{word:?} is no amount like 12.5")))
+    }
+
     fn limit(&mut self) -> Result<usize, UsageError> {
         self.parsed::<NonZeroUsize>("the limit").map(NonZeroUsize::get)
     }
@@ -241,11 +250,17 @@ impl Line {
         if encoded { self.word(text) } else { self.bytes(text.as_bytes()) }
     }
 
-    /// Adds bytes as a word.
+    /// Adds bytes as a word, of at most twice as many bytes and some.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Line {
-        let word = words::encode(bytes);
-        self.word(word)
+        self.quoted(&words::quoted_bytes(bytes))
+    }
+
+    /// Adds words that are quoted already.
+    #[must_use]
+    fn quoted(mut self, words: &str) -> Line {
+        self.0.push(words.to_string());
+        self
     }
 
     /// Adds a name and its value, if there is one.

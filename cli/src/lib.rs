@@ -2,7 +2,7 @@
 //!
 //! [`args`] is what may be typed, [`node`] the node's diagram, [`admin`] and [`stratum`] its
 //! ports, [`command`] the grammar that terminal and port share, [`mine`] the miner for Stratum
-//! servers, [`terminal`] what a person sees.
+//! servers, [`import`] what takes files in, [`terminal`] what a person sees.
 
 pub mod admin;
 pub mod args;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod demo;
 pub mod descriptors;
 pub mod folder;
+pub mod import;
 pub mod light;
 pub mod mine;
 pub mod node;

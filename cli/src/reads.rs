@@ -101,11 +101,16 @@ pub fn store_failure(error: &StoreError) -> Failure {
 pub fn put_outcome(object: &mut Map<String, Value>, outcome: &[u8]) {
     match Outcome::decode(outcome) {
         Ok(Outcome::Applied(effects)) => {
-            let version = effects.iter().find_map(|effect| match effect {
+            let versions = effects.iter().map(|effect| match effect {
                 Effect::Version(version) => Some(*version),
                 Effect::None => None,
             });
-            object.extend(version.map(|version| ("version".to_string(), version.into())));
+            let versions: Vec<Option<u64>> = versions.collect();
+            match versions[..] {
+                [None] => {}
+                [Some(version)] => drop(object.insert("version".to_string(), version.into())),
+                _ => drop(object.insert("versions".to_string(), versions.into())),
+            }
         }
         Ok(Outcome::Failed { operation, reason }) => {
             object.insert("failed_operation".to_string(), operation.into());

@@ -1,6 +1,7 @@
 //! Executes what was typed, and shows the answer to a person or a program.
 
 mod bench;
+mod bulk;
 mod light;
 mod show;
 mod upkeep;
@@ -19,6 +20,7 @@ use crate::client::{Client, ClientError, Reply};
 use crate::command::{Line, RetrieveAllArgs, RetrieveArgs, ScanArgs, WatchArgs};
 use crate::config::{self, ConfigError, NodeConfig};
 use crate::demo::{self, DemoError};
+use crate::import::ImportError;
 use crate::light::file::HeaderFileError;
 use crate::light::follow::FollowError;
 use crate::light::verify::Doubt;
@@ -61,6 +63,9 @@ pub enum TerminalError {
     /// The kernel is unknown.
     #[error(transparent)]
     Kernel(#[from] miner::KernelError),
+    /// Not all of a file was written.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// A proof proves nothing.
     #[error(transparent)]
     Doubt(#[from] Doubt),
@@ -93,6 +98,7 @@ impl TerminalError {
             TerminalError::Client(ClientError::Refused(failure)) => failure.code.exit(),
             TerminalError::Client(ClientError::Late(_)) => Code::Timeout.exit(),
             TerminalError::Doubt(doubt) => doubt.exit(),
+            TerminalError::Import(error) => error.exit(),
             TerminalError::Client(ClientError::Config(_))
             | TerminalError::Config(_)
             | TerminalError::Kernel(_)
@@ -123,7 +129,10 @@ pub fn execute(cli: Cli) -> Result<(), TerminalError> {
         Command::RetrieveAll(args) => retrieve_all(&global, &args),
         Command::Delete(args) => show(request(args.line()), show::written),
         Command::HandOver(args) => show(request(args.line()), show::written),
+        Command::Batch(args) => show(request(args.line()), show::written),
         Command::Scan(args) => scan(&global, &args),
+        Command::Import(args) => bulk::import(&global, &args),
+        Command::Export(args) => bulk::export(&global, &args),
         Command::Watch(args) => watch(&global, &args),
         Command::Tx(args) => show(request(args.line()), show::fields),
         Command::Wait(args) => show(request(args.line()), show::written),

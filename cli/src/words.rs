@@ -108,6 +108,15 @@ pub fn encode(bytes: &[u8]) -> String {
     }
 }
 
+/// Bytes as a quoted word: text as it is, unless quoting more than doubles it, else base64.
+pub fn quoted_bytes(bytes: &[u8]) -> String {
+    let quoted = quote(&encode(bytes));
+    if quoted.len() <= 2 * bytes.len() + 16 {
+        return quoted;
+    }
+    format!("base64:{}", BASE64.encode(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,10 +149,12 @@ mod tests {
             b"line\nbreak",
             b"\xff\x00",
             b"base64:AA==",
+            &[b'\''; 100],
             "gr\u{fc}n \u{1f331}".as_bytes(),
         ] {
-            let words = split(&quote(&encode(bytes))).unwrap();
+            let words = split(&quoted_bytes(bytes)).unwrap();
             assert_eq!(words.len(), 1);
+            assert!(quoted_bytes(bytes).len() <= 2 * bytes.len() + 16);
             assert_eq!(decode(&words[0]).unwrap(), bytes);
         }
         assert!(decode("hex:0g").is_err() && decode("base64:?").is_err());

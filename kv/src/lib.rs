@@ -16,7 +16,7 @@ mod execute;
 mod transfer;
 
 pub use execute::KeyValue;
-pub use operation::{Expect, Operation, OperationError};
+pub use operation::{Expect, MAX_KEY_BYTES, Operation, OperationError};
 pub use outcome::{Effect, Outcome, Reason};
 pub use query::{Entry, Query};
 pub use state::{Head, VersionKind};

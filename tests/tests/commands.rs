@@ -21,11 +21,12 @@ use tests::node::{Client, Node, Setup, graven};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_graven-under-test");
 
 /// Pages with a test below.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "admin-port",
     "bench",
     "headers",
     "history-scan",
+    "import-export",
     "mine",
     "node",
     "prove",
@@ -55,6 +56,11 @@ fn headers_page_is_true() {
 #[test]
 fn history_scan_page_is_true() {
     run_page("history-scan");
+}
+
+#[test]
+fn import_export_page_is_true() {
+    run_page("import-export");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Several real nodes on loopback: what is written anywhere is read everywhere.
 
 mod node {
+    mod bulk;
     mod pruned;
 }
 

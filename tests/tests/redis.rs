@@ -5,12 +5,14 @@
 
 mod redis {
     mod bytes;
+    mod chain;
     mod differential;
     mod handshakes;
     mod library;
     mod parts;
     mod programs;
     mod regressions;
+    mod server;
 }
 
 use tests::node::{Client, Node, Setup, easy_network};

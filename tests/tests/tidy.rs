@@ -57,6 +57,7 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
             "cli/src/demo",
             "cli/src/bench",
             "cli/src/light.rs",
+            "cli/src/import.rs",
             "cli/src/mine.rs",
             "miner/src/search",
             "miner/src/bench",
@@ -94,7 +95,12 @@ const WHO_MAY_NAME_WHAT: &[Row] = &[
     },
     Row {
         names: &["thread::sleep", "park_timeout"],
-        only_in: &["cli/src/demo", "cli/src/bench/sync.rs", "cli/src/light.rs"],
+        only_in: &[
+            "cli/src/demo",
+            "cli/src/bench/sync.rs",
+            "cli/src/light.rs",
+            "cli/src/import.rs",
+        ],
         instead: "wait for a condition or a timer",
     },
 ];

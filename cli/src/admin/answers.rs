@@ -109,7 +109,7 @@ impl Admin {
             }
             (Asked::Transaction(_, txid), Answer::Status(status)) => show_status(&txid, &status),
             (_, Answer::Status(_)) => unreachable!("only TX and WAIT look transactions up"),
-            (_, Answer::Refused(refusal)) => Err(Failure::new(Code::Refused, refusal)),
+            (_, Answer::Refused(refusal)) => Err(refused(&refusal)),
             (_, Answer::Invalid(error)) => Err(Failure::new(Code::Refused, error)),
             (_, Answer::NoKey) => Err(locked()),
             (_, Answer::Account { key, balance, next_sequence, pooled }) => Ok(json!({
@@ -169,17 +169,28 @@ pub(super) fn locked() -> Failure {
     Failure::new(Code::Locked, "the node's wallet is locked; start it with --passphrase-file")
 }
 
+/// What to say of a transaction that the pool does not take.
+pub(super) fn refused(refusal: &Refusal) -> Failure {
+    let code = match refusal {
+        // Blocks make room.
+        Refusal::AccountFull { .. } | Refusal::Full => Code::Busy,
+        _ => Code::Refused,
+    };
+    Failure::new(code, refusal)
+}
+
 /// What to say of a submission.
 fn submitted(txids: &[chain::Hash], refusal: Option<Refusal>) -> Result<Value, Failure> {
     match (txids, refusal) {
-        ([], Some(refusal)) => Err(Failure::new(Code::Refused, refusal)),
+        ([], Some(refusal)) => Err(refused(&refusal)),
         (taken, Some(refusal)) => {
+            let code = refused(&refusal).code;
             let taken = taken.len();
             let what = format!(
                 "{refusal} (transaction {} of the line; the {taken} before it are pending)",
                 taken + 1
             );
-            Err(Failure::new(Code::Refused, what))
+            Err(Failure::new(code, what))
         }
         ([txid], None) => Ok(json!({ "txid": txid.to_string(), "status": "pending" })),
         (txids, None) => {

@@ -96,7 +96,8 @@ impl Lives {
             let height = included["height"].as_u64().and_then(|height| height.try_into().ok())?;
             let applied = included["status"] == "confirmed";
             let mut fields = included.as_object().cloned().unwrap_or_default();
-            fields.retain(|name, _| ["version", "reason", "message"].contains(&name.as_str()));
+            let of_outcome = ["version", "versions", "reason", "message"];
+            fields.retain(|name, _| of_outcome.contains(&name.as_str()));
             life.state = State::Included { height, outcome: Fields { applied, fields } };
         }
         life.wanted_height().filter(|height| *height > self.tip)

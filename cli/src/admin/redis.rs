@@ -302,7 +302,7 @@ impl Admin {
         self.asked.remove(&request);
         let reply = match answer {
             Answer::Accepted { txid } => self.accepted(id, request, txid),
-            Answer::Refused(refusal) => Reply::from(&Failure::new(Code::Refused, refusal)),
+            Answer::Refused(refusal) => Reply::from(&super::answers::refused(&refusal)),
             Answer::Invalid(error) => Reply::from(&Failure::new(Code::Refused, error)),
             _ => Reply::from(&super::answers::locked()),
         };

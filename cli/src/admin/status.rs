@@ -113,6 +113,7 @@ impl Status {
             "missing_bodies": self.storage.missing,
             "mining_threads": threads,
             "hash_rate": search.map_or(0.0, |search| self.rate(now, search)),
+            "limits": network.limits,
             "version": env!("CARGO_PKG_VERSION"),
         });
         if !synced {

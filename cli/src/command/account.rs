@@ -2,10 +2,9 @@
 
 use chain::params::COIN;
 use clap::Args;
-use kv::Operation;
 
-use super::put::{WriteFlags, WriteWords};
-use super::{Command, Line, UsageError, Words, unexpected};
+use super::put::{WriteFlags, parse_one};
+use super::{Command, Line, UsageError, Words};
 use crate::request::Request;
 
 pub(super) const BALANCE: Command = Command {
@@ -23,7 +22,7 @@ pub(super) const SEND: Command = Command {
     usage: "address amount [EXPIRES height] [WAIT confirmations] [TIMEOUT s]",
     about: "Pays coins from the node's account (amount in coins, up to 8 decimals)",
     needs_auth: true,
-    parse: parse_send,
+    parse: |rest| parse_one("SEND", rest),
 };
 
 /// Decimals of an amount in coins.
@@ -36,20 +35,6 @@ fn parse_balance(rest: &mut Words) -> Result<Request, UsageError> {
         Some(word) => Some(word.parse().map_err(|error| UsageError(format!("{word:?}: {error}")))?),
     };
     Ok(Request::Balance(key))
-}
-
-fn parse_send(rest: &mut Words) -> Result<Request, UsageError> {
-    let to = rest.parsed("the address")?;
-    let word = rest.required("the amount")?;
-    let amount =
-        parse_coins(&word).ok_or_else(|| UsageError(format!("{word:?} is no amount like 12.5")))?;
-    let mut write = WriteWords::default();
-    while let Some(word) = rest.next() {
-        if !write.take(&word.to_ascii_uppercase(), rest)? {
-            return Err(unexpected(&word));
-        }
-    }
-    write.request(&Operation::Pay { to, amount })
 }
 
 /// Reads an amount in coins as smallest units.

@@ -1,9 +1,10 @@
-//! `PUT`, `DELETE` and `HANDOVER`: the writes to keys.
+//! `PUT`, `DELETE` and `HANDOVER`: the writes to keys, and the words that all writes know.
 
 use std::path::PathBuf;
 
 use chain::ledger::Draft;
 use chain::params::KeyPolicy;
+use chain::tx::{OperationBytes, PublicKey};
 use clap::Args;
 use kv::{Expect, Operation};
 
@@ -16,7 +17,7 @@ pub(super) const PUT: Command = Command {
     usage: "key value [IF n|ABSENT] [OWNED|OPEN] [EXPIRES height] [WAIT confirmations] [TIMEOUT s]",
     about: "Writes the next version of a key",
     needs_auth: true,
-    parse: parse_put,
+    parse: |rest| parse_one("PUT", rest),
 };
 
 pub(super) const DELETE: Command = Command {
@@ -25,7 +26,7 @@ pub(super) const DELETE: Command = Command {
     usage: "key [IF n] [EXPIRES height] [WAIT confirmations] [TIMEOUT s]",
     about: "Ends a key's value with a tombstone version; its history stays",
     needs_auth: true,
-    parse: parse_delete,
+    parse: |rest| parse_one("DELETE", rest),
 };
 
 pub(super) const HAND_OVER: Command = Command {
@@ -34,8 +35,63 @@ pub(super) const HAND_OVER: Command = Command {
     usage: "key address [EXPIRES height] [WAIT confirmations] [TIMEOUT s]",
     about: "Makes somebody else the owner of a key",
     needs_auth: true,
-    parse: parse_hand_over,
+    parse: |rest| parse_one("HANDOVER", rest),
 };
+
+/// The words of one operation, as they are read.
+pub(super) enum Operands {
+    Put { key: Vec<u8>, value: Vec<u8>, expect: Expect, policy: Option<KeyPolicy> },
+    Delete { key: Vec<u8>, expect: Expect },
+    HandOver { key: Vec<u8>, to: PublicKey },
+    Pay { to: PublicKey, amount: u64 },
+}
+
+impl Operands {
+    /// Reads what must come after the operation's name; `None` when that is no operation's.
+    pub(super) fn begin(name: &str, rest: &mut Words) -> Result<Option<Operands>, UsageError> {
+        let Some(command) = super::find(name) else { return Ok(None) };
+        let operands = match command.name {
+            "PUT" => {
+                let (key, value) = (rest.key()?, rest.bytes("the value")?);
+                Operands::Put { key, value, expect: Expect::Any, policy: None }
+            }
+            "DELETE" => Operands::Delete { key: rest.key()?, expect: Expect::Any },
+            "HANDOVER" => {
+                let (key, to) = (rest.key()?, rest.parsed("the new owner's address")?);
+                Operands::HandOver { key, to }
+            }
+            "SEND" => Operands::Pay { to: rest.parsed("the address")?, amount: rest.coins()? },
+            _ => return Ok(None),
+        };
+        Ok(Some(operands))
+    }
+
+    /// Takes a word that may follow, in upper case, and what belongs to it; `false` when it is
+    /// none of this operation's.
+    pub(super) fn take(&mut self, word: &str, rest: &mut Words) -> Result<bool, UsageError> {
+        match (self, word) {
+            (Operands::Put { expect, .. } | Operands::Delete { expect, .. }, "IF") => {
+                *expect = parse_expect(rest)?;
+            }
+            (Operands::Put { policy, .. }, "OWNED") => *policy = Some(KeyPolicy::Owned),
+            (Operands::Put { policy, .. }, "OPEN") => *policy = Some(KeyPolicy::Open),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn encode(&self) -> OperationBytes {
+        match *self {
+            Operands::Put { ref key, ref value, expect, policy } => {
+                Operation::Put { key, value, expect, policy }
+            }
+            Operands::Delete { ref key, expect } => Operation::Delete { key, expect },
+            Operands::HandOver { ref key, to } => Operation::HandOver { key, to },
+            Operands::Pay { to, amount } => Operation::Pay { to, amount },
+        }
+        .encode()
+    }
+}
 
 /// The words that all writes know.
 #[derive(Default)]
@@ -53,54 +109,23 @@ impl WriteWords {
         self.wait.take(word, rest)
     }
 
-    pub(super) fn request(&self, operation: &Operation<'_>) -> Result<Request, UsageError> {
-        let operations = vec![operation.encode()];
+    pub(super) fn request(&self, operations: Vec<OperationBytes>) -> Result<Request, UsageError> {
         let draft = Draft { operations, fee: None, expires_at: self.expires_at };
         Ok(Request::Write { draft, wait: self.wait.wait()? })
     }
 }
 
-fn parse_put(rest: &mut Words) -> Result<Request, UsageError> {
-    let key = rest.key()?;
-    let value = rest.bytes("the value")?;
-    let (mut expect, mut policy) = (Expect::Any, None);
+/// Reads the words of a transaction of one operation.
+pub(super) fn parse_one(name: &str, rest: &mut Words) -> Result<Request, UsageError> {
+    let mut operands = Operands::begin(name, rest)?.expect("the commands of writes are known");
     let mut write = WriteWords::default();
     while let Some(word) = rest.next() {
-        match word.to_ascii_uppercase().as_str() {
-            "IF" => expect = parse_expect(rest)?,
-            "OWNED" => policy = Some(KeyPolicy::Owned),
-            "OPEN" => policy = Some(KeyPolicy::Open),
-            other if write.take(other, rest)? => {}
-            _ => return Err(unexpected(&word)),
-        }
-    }
-    write.request(&Operation::Put { key: &key, value: &value, expect, policy })
-}
-
-fn parse_delete(rest: &mut Words) -> Result<Request, UsageError> {
-    let key = rest.key()?;
-    let mut expect = Expect::Any;
-    let mut write = WriteWords::default();
-    while let Some(word) = rest.next() {
-        match word.to_ascii_uppercase().as_str() {
-            "IF" => expect = parse_expect(rest)?,
-            other if write.take(other, rest)? => {}
-            _ => return Err(unexpected(&word)),
-        }
-    }
-    write.request(&Operation::Delete { key: &key, expect })
-}
-
-fn parse_hand_over(rest: &mut Words) -> Result<Request, UsageError> {
-    let key = rest.key()?;
-    let to = rest.parsed("the new owner's address")?;
-    let mut write = WriteWords::default();
-    while let Some(word) = rest.next() {
-        if !write.take(&word.to_ascii_uppercase(), rest)? {
+        let upper = word.to_ascii_uppercase();
+        if !operands.take(&upper, rest)? && !write.take(&upper, rest)? {
             return Err(unexpected(&word));
         }
     }
-    write.request(&Operation::HandOver { key: &key, to })
+    write.request(vec![operands.encode()])
 }
 
 fn parse_expect(rest: &mut Words) -> Result<Expect, UsageError> {

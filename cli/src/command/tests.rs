@@ -25,6 +25,30 @@ fn a_put_line_becomes_its_operation() {
 }
 
 #[test]
+fn a_batch_line_becomes_its_operations_in_order() {
+    let address = "grvn1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqxjmsnp";
+    // Words that are names too are keys and values where those stand.
+    let line = format!(
+        "batch PUT put DELETE if 2 OPEN del gone IF 7 PUT a hex:00 IF ABSENT EXPIRES 9 \
+         HANDOVER a {address} WAIT 3 SEND {address} 1.5 TIMEOUT 4"
+    );
+    let Request::Write { draft, wait } = request(&line) else { panic!("a write") };
+    assert_eq!((draft.expires_at, draft.fee), (9, None));
+    assert_eq!(wait, Some(Wait { confirmations: 3, timeout_s: 4 }));
+    let operations: Vec<Operation<'_>> =
+        draft.operations.iter().map(|bytes| Operation::decode(bytes).unwrap()).collect();
+    let (to, policy) = (address.parse().unwrap(), Some(chain::params::KeyPolicy::Open));
+    let expected = [
+        Operation::Put { key: b"put", value: b"DELETE", expect: Expect::Version(2), policy },
+        Operation::Delete { key: b"gone", expect: Expect::Version(7) },
+        Operation::Put { key: b"a", value: &[0], expect: Expect::Absent, policy: None },
+        Operation::HandOver { key: b"a", to },
+        Operation::Pay { to, amount: 150_000_000 },
+    ];
+    assert_eq!(operations, expected);
+}
+
+#[test]
 fn wrong_lines_say_what_to_write() {
     for (line, says) in [
         ("PUT", "the key is missing; usage: PUT key value"),
@@ -45,6 +69,14 @@ fn wrong_lines_say_what_to_write() {
         ("BAN 1.2.3.4 soon", "a ban lasts some seconds"),
         ("UNBAN 1.2.3.4/33", "neither an IP address nor ip/prefix"),
         ("PUT 'k", "quote is not closed"),
+        ("BATCH", "the operations are missing"),
+        ("BATCH WAIT 1", "the operations are missing"),
+        ("BATCH OPEN PUT k v", "\"OPEN\" is not expected"),
+        ("BATCH DELETE k OWNED", "\"OWNED\" is not expected"),
+        ("BATCH PUT k v GET k", "\"GET\" is not expected"),
+        ("BATCH PUT k v PUT k", "the value is missing"),
+        ("BATCH PUT k v BATCH PUT k v", "\"BATCH\" is not expected"),
+        ("DELETE k OPEN", "\"OPEN\" is not expected"),
     ] {
         let failure = refusal(line);
         assert_eq!(failure.code, Code::Usage, "{line}");

@@ -339,6 +339,9 @@ fn set_all_absent(pairs: Vec<Pair>, known: &dyn Known, writes: &mut Vec<Write>) 
 
 /// The bytes from `start` to `end`, both included, as `GETRANGE` counts.
 fn range(value: &[u8], start: i64, end: i64) -> &[u8] {
+    if start < 0 && end < 0 && start > end {
+        return &[]; // as in Redis, though both may mean the first byte
+    }
     let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
     let from_start =
         |offset: i64| if offset < 0 { (length + offset.max(-length)).max(0) } else { offset };

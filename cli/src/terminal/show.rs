@@ -63,6 +63,11 @@ pub(super) fn status(value: &Value) -> String {
             shown[format!("stratum_{name}")] = field;
         }
     }
+    if let Some(Value::Object(limits)) = value.get("limits") {
+        let limits: Vec<String> =
+            limits.iter().map(|(name, limit)| format!("{name} {limit}")).collect();
+        shown["limits"] = limits.join(", ").into();
+    }
     if let Some(syncing) = shown.as_object_mut().and_then(|fields| fields.remove("syncing")) {
         shown["syncing"] = sync_progress(&value["height"], &syncing).into();
     }

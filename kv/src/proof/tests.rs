@@ -1,3 +1,4 @@
+mod properties;
 mod published;
 
 use chain::commitment::{bit_of, path, root_of};
@@ -261,9 +262,14 @@ fn a_history_is_complete_and_in_order_or_refused() {
     let error = refused(with(&all, |_, versions| versions.clear()));
     assert_eq!(error, Refuted::NoVersions);
     // Another number for the same version.
-    for count in [1, 3, 5, 6, u64::MAX] {
+    for count in [1, 3, 5, 6] {
         refused(with(&latest, |before, _| before.as_mut().unwrap().count = count));
     }
+    let error = refused(with(&latest, |before, _| before.as_mut().unwrap().count = u64::MAX));
+    assert_eq!(error, Refuted::Numbers);
+    let mut upwards = latest.clone();
+    upwards.steps.swap(0, 1);
+    assert_eq!(refused(upwards), Refuted::Witness(WitnessError::Order));
     refused(with(&latest, |before, _| *before = None));
     let none = Some(Before { count: 0, history: [0; 32] });
     assert_eq!(refused(with(&all, |before, _| *before = none)), Refuted::Numbers);
@@ -323,6 +329,11 @@ fn lists_longer_than_they_may_be_are_no_proof() {
     });
     let long = vec![0; MAX_PROOF_BYTES + 1];
     assert_eq!(Proof::decode(&long), Err(MalformedProof::TooLong(long.len())));
+    let bytes = honest.encode();
+    assert_eq!(Proof::decode(&[&[2], &bytes[1..]].concat()), Err(MalformedProof::Version));
+    // The key's length in two bytes instead of one.
+    let wide = [&bytes[..1], &[bytes[1] | 0x80, 0], &bytes[2..]].concat();
+    assert_eq!(Proof::decode(&wide), Err(MalformedProof::NotCanonical));
     // A length that lies, in front of nothing.
     let mut proof = honest.encode();
     proof.truncate(1);

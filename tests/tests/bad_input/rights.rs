@@ -6,12 +6,13 @@ use tests::node::{Setup, wait_until};
 use super::support::{PROGRAM, assert_refused, assert_well, free_network, stranger};
 
 /// A request of every command that needs `AUTH`.
-fn guarded_requests() -> [String; 9] {
+fn guarded_requests() -> [String; 10] {
     let somebody = PublicKey([7; 32]);
     [
         "PUT key value".to_string(),
         "DELETE key".to_string(),
         format!("HANDOVER key {somebody}"),
+        "BATCH DELETE key".to_string(),
         format!("SEND {somebody} 1"),
         "ADDPEER 127.0.0.1:1".to_string(),
         "BAN 203.0.113.1".to_string(),

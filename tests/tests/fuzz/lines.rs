@@ -16,6 +16,8 @@ const LINES: &[&str] = &[
     "put 'it''s' \"a \\\"quoted\\\" one\" owned",
     "DELETE key IF 3",
     "HANDOVER key grvn1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
+    "BATCH PUT k v IF 7 OWNED DEL k IF ABSENT PAY grvn1qq 1 HANDOVER k grvn1qq WAIT 1 TIMEOUT 2",
+    "BATCH DEL a DEL b DEL c DEL d DEL e DEL f DEL g DEL h",
     "RETRIEVE greeting VERSION 1",
     "GET greeting HEIGHT 4294967295",
     "RETRIEVE_ALL greeting LIMIT 10 AFTER 3 DESC",

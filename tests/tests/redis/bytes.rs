@@ -116,6 +116,7 @@ fn commands_answer_with_these_bytes() {
         ("CLIENT GETNAME", "$-1\r\n"),
         ("CLIENT SETINFO lib-name x", "+OK\r\n"),
         ("CLIENT TRACKING on", "-ERR TRACKING is not offered: SUBSCRIBE to keys\r\n"),
+        ("CLIENT REPLY off", "-ERR REPLY is not offered: every request is answered here\r\n"),
         ("CLIENT MAINT_NOTIFICATIONS on", {
             "-ERR unknown subcommand 'MAINT_NOTIFICATIONS' of CLIENT\r\n"
         }),

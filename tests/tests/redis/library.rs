@@ -7,7 +7,7 @@ use tests::node::{Node, PATIENCE};
 use crate::{start, start_strict};
 
 /// A connection in RESP2 or RESP3.
-fn connect(node: &Node, protocol: &str, password: &str) -> Connection {
+pub(super) fn connect(node: &Node, protocol: &str, password: &str) -> Connection {
     let address = node.admin;
     let url = format!("redis://:{password}@{address}/?protocol={protocol}");
     let connection = redis::Client::open(url).unwrap().get_connection().unwrap();
@@ -16,7 +16,7 @@ fn connect(node: &Node, protocol: &str, password: &str) -> Connection {
 }
 
 /// Waits until what was written is in a block.
-fn confirm(connection: &mut Connection) {
+pub(super) fn confirm(connection: &mut Connection) {
     let reached: i64 = redis::cmd("WAIT").arg(1).arg(60_000).query(connection).unwrap();
     assert!(reached >= 1);
 }

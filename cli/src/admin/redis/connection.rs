@@ -182,10 +182,21 @@ impl Admin {
                 ))
             }
             (b"NO-EVICT" | b"NO-TOUCH", [_]) => Ok(Reply::OK),
-            (b"TRACKING", _) => Err(Reply::error("TRACKING is not offered: SUBSCRIBE to keys")),
-            _ => Err(unknown("CLIENT", &subcommand)),
+            _ => Err(refused_of_client(&subcommand)),
         }
     }
+}
+
+/// The reply to a subcommand of `CLIENT` that is not answered.
+fn refused_of_client(subcommand: &[u8]) -> Reply {
+    let why = match subcommand {
+        b"TRACKING" | b"TRACKINGINFO" | b"CACHING" | b"GETREDIR" => "SUBSCRIBE to keys",
+        b"KILL" | b"PAUSE" | b"UNPAUSE" | b"UNBLOCK" => "connections let each other be here",
+        b"REPLY" => "every request is answered here",
+        _ => return unknown("CLIENT", subcommand),
+    };
+    let name = String::from_utf8_lossy(subcommand);
+    Reply::error(format_args!("{name} is not offered: {why}"))
 }
 
 fn number_of(id: ClientId) -> i64 {
