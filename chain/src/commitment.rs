@@ -37,15 +37,21 @@ pub fn path(key: &[u8]) -> [u8; 32] {
 
 /// Hash of the row at `path` whose value has the SHA-256 `value`.
 pub fn leaf(path: &[u8; 32], value: &[u8; 32]) -> [u8; 32] {
-    let hash = Sha256::new().chain_update([LEAF]).chain_update(path).chain_update(value);
-    hash.finalize().into()
+    // In one piece, which the hash takes without keeping parts of it.
+    let mut bytes = [LEAF; 1 + 32 + 32];
+    bytes[1..33].copy_from_slice(path);
+    bytes[33..].copy_from_slice(value);
+    Sha256::digest(bytes).into()
 }
 
 /// Hash of a node whose rows part at `bit` of their paths (0 = the first byte's highest): `left`
 /// are those that have 0 there.
 pub fn branch(bit: u8, left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let hash = Sha256::new().chain_update([BRANCH, bit]).chain_update(left).chain_update(right);
-    hash.finalize().into()
+    let mut bytes = [BRANCH; 2 + 32 + 32];
+    bytes[1] = bit;
+    bytes[2..34].copy_from_slice(left);
+    bytes[34..].copy_from_slice(right);
+    Sha256::digest(bytes).into()
 }
 
 /// A bit of a path, as [`branch`] counts them.

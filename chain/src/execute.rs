@@ -81,7 +81,7 @@ pub struct Delta {
     /// Commitment to the state after the block. A state machine leaves it empty, like `pages`:
     /// [`commit`] sets both.
     pub state_root: Root,
-    /// Changed pages of the commitment, each once.
+    /// Changed pages of the commitment, ascending by prefix, each once.
     pub pages: Vec<PageChange>,
 }
 

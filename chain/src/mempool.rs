@@ -158,9 +158,21 @@ struct Queue {
 }
 
 impl Queue {
+    /// Its last transaction.
+    fn end(&self) -> Option<Hash> {
+        self.by_sequence.last_key_value().map(|(_, txid)| *txid)
+    }
+
     /// The first sequence from the account's next that does not wait here.
     fn first_missing(&self) -> u64 {
         let next = self.account.sequence;
+        // Nearly always there is no gap: then the queue need not be walked.
+        if let Some((last, _)) = self.by_sequence.last_key_value()
+            && self.by_sequence.first_key_value().is_some_and(|(first, _)| *first == next)
+            && last - next == self.by_sequence.len() as u64 - 1
+        {
+            return last + 1;
+        }
         let run = self.by_sequence.range(next..).zip(next..);
         run.take_while(|((sequence, _), expected)| *sequence == expected)
             .last()
@@ -434,44 +446,38 @@ impl Mempool {
         if transaction.expires_at != 0 {
             self.expiring.insert((transaction.expires_at, txid));
         }
-        let old_end = self.end_of(&transaction.signer);
         let queue = self.queues.entry(transaction.signer).or_default();
         queue.account = account;
         queue.fees += transaction.fee;
+        let old_end = queue.end();
         queue.by_sequence.insert(transaction.sequence, txid);
-        let signer = transaction.signer;
+        let is_end = queue.end() == Some(txid);
         self.entries.insert(txid, Entry { transaction, rank });
-        self.move_end(old_end, &signer);
+        if is_end {
+            if let Some(old) = old_end {
+                self.ends.remove(&(self.entries[&old].rank, old));
+            }
+            self.ends.insert((rank, txid));
+        }
     }
 
     fn remove(&mut self, txid: &Hash) {
-        let Some(Entry { transaction, .. }) = self.entries.get(txid).cloned() else {
+        let Some(Entry { transaction, rank }) = self.entries.remove(txid) else {
             return;
         };
-        let signer = transaction.signer;
-        let old_end = self.end_of(&signer);
         self.bytes -= transaction.bytes().len();
         self.expiring.remove(&(transaction.expires_at, *txid));
+        let signer = transaction.signer;
         let queue = self.queues.get_mut(&signer).expect("every entry is in its queue");
+        let was_end = queue.end() == Some(*txid);
         queue.by_sequence.remove(&transaction.sequence);
         queue.fees -= transaction.fee;
-        if queue.by_sequence.is_empty() {
-            self.queues.remove(&signer);
-        }
-        self.entries.remove(txid);
-        self.move_end(old_end, &signer);
-    }
-
-    fn end_of(&self, signer: &PublicKey) -> Option<(Rank, Hash)> {
-        let (_, txid) = self.queues.get(signer)?.by_sequence.last_key_value()?;
-        Some((self.entries[txid].rank, *txid))
-    }
-
-    fn move_end(&mut self, old: Option<(Rank, Hash)>, signer: &PublicKey) {
-        let new = self.end_of(signer);
-        if old != new {
-            old.map(|end| self.ends.remove(&end));
-            self.ends.extend(new);
+        if was_end {
+            self.ends.remove(&(rank, *txid));
+            match queue.end() {
+                Some(end) => self.ends.insert((self.entries[&end].rank, end)),
+                None => self.queues.remove(&signer).is_some(),
+            };
         }
     }
 

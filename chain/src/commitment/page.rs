@@ -107,8 +107,14 @@ impl Page {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let (mut leaves, mut subtrees) = (0_u16, 0_u16);
-        let mut bytes = vec![0; HEAD_BYTES];
-        bytes.reserve(SLOTS * 2 * size_of::<Root>());
+        let size = |slot: &Slot| match slot {
+            Slot::Empty => 0,
+            Slot::Leaf(_) => 2 * size_of::<Root>(),
+            Slot::Subtree(_) => size_of::<Root>(),
+        };
+        let mut bytes: Vec<u8> =
+            Vec::with_capacity(HEAD_BYTES + self.slots.iter().map(size).sum::<usize>());
+        bytes.extend([0; HEAD_BYTES]);
         for (number, slot) in self.slots.iter().enumerate() {
             match slot {
                 Slot::Empty => {}

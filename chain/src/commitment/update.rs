@@ -18,7 +18,7 @@ pub struct LeafChange {
 pub struct Update {
     /// Root of the state after them.
     pub root: Root,
-    /// Each page once.
+    /// Each page once, ascending by prefix.
     pub pages: Vec<PageChange>,
 }
 
@@ -30,12 +30,17 @@ pub fn update<P: Pages + ?Sized>(pages: &P, changes: &[LeafChange]) -> Result<Up
     debug_assert!(changes.is_sorted_by(|a, b| a.path < b.path), "ascending, each path once");
     let mut updating = Updating { pages, changed: Vec::new() };
     let stored = pages.page(&[])?;
-    let before = stored.as_deref().map(|bytes| Page::decode(&[], bytes)).transpose()?;
-    let is_stored = before.is_some();
-    let after = updating.slots_below(&mut Vec::new(), before.unwrap_or_default(), changes)?;
-    let root = after.hash(0);
-    if root.is_some() || is_stored {
-        updating.note(&[], root.is_some().then(|| after.encode()));
+    let mut page = match &stored {
+        Some(bytes) => Page::decode(&[], bytes)?,
+        None => Page::default(),
+    };
+    let own = updating.note(&[]);
+    updating.change(&mut Vec::new(), &mut page, changes)?;
+    let root = page.hash(0);
+    if root.is_some() {
+        updating.changed[own].after = Some(page.encode());
+    } else if stored.is_none() {
+        updating.changed.clear(); // nothing was there and nothing is
     }
     Ok(Update { root: root.unwrap_or(EMPTY), pages: updating.changed })
 }
@@ -46,17 +51,19 @@ struct Updating<'a, P: ?Sized> {
 }
 
 impl<P: Pages + ?Sized> Updating<'_, P> {
-    fn note(&mut self, prefix: &[u8], after: Option<Vec<u8>>) {
-        self.changed.push(PageChange { prefix: prefix.to_vec(), after });
+    /// Takes note that a page changes, before those below it do. Until said otherwise it goes.
+    fn note(&mut self, prefix: &[u8]) -> usize {
+        self.changed.push(PageChange { prefix: prefix.to_vec(), after: None });
+        self.changed.len() - 1
     }
 
-    /// A page after changes of rows below it.
-    fn slots_below(
+    /// Changes a page as rows below it do.
+    fn change(
         &mut self,
         prefix: &mut Vec<u8>,
-        mut page: Page,
+        page: &mut Page,
         changes: &[LeafChange],
-    ) -> Result<Page, StoreError> {
+    ) -> Result<(), StoreError> {
         let at = prefix.len();
         let below = |a: &LeafChange, b: &LeafChange| nibble(&a.path, at) == nibble(&b.path, at);
         for group in changes.chunk_by(below) {
@@ -70,7 +77,7 @@ impl<P: Pages + ?Sized> Updating<'_, P> {
             };
             prefix.pop();
         }
-        Ok(page)
+        Ok(())
     }
 
     /// What a slot becomes that has no row or one.
@@ -94,8 +101,9 @@ impl<P: Pages + ?Sized> Updating<'_, P> {
                     let number = nibble(&leaf.path, prefix.len());
                     page.slots[usize::from(number)] = Slot::Leaf(leaf);
                 }
-                let page = self.slots_below(prefix, page, changes)?;
-                Ok(self.keep(prefix, &page))
+                let own = self.note(prefix);
+                self.change(prefix, &mut page, changes)?;
+                Ok(self.keep(own, &page))
             }
         }
     }
@@ -106,22 +114,22 @@ impl<P: Pages + ?Sized> Updating<'_, P> {
         prefix: &mut Vec<u8>,
         changes: &[LeafChange],
     ) -> Result<Slot, StoreError> {
-        let before = read(self.pages, prefix)?;
-        let page = self.slots_below(prefix, before, changes)?;
+        let mut page = read(self.pages, prefix)?;
+        let own = self.note(prefix);
+        self.change(prefix, &mut page, changes)?;
         let mut filled = page.filled();
         let slot = match (filled.next(), filled.next()) {
             (None, _) => Slot::Empty,
             (Some(Slot::Leaf(leaf)), None) => Slot::Leaf(*leaf),
-            _ => return Ok(self.keep(prefix, &page)),
+            _ => return Ok(self.keep(own, &page)),
         };
-        self.note(prefix, None);
         Ok(slot)
     }
 
     /// Writes a page of two rows or more.
-    fn keep(&mut self, prefix: &[u8], page: &Page) -> Slot {
-        let hash = page.hash(prefix.len()).expect("there are rows below it");
-        self.note(prefix, Some(page.encode()));
-        Slot::Subtree(hash)
+    fn keep(&mut self, own: usize, page: &Page) -> Slot {
+        let PageChange { prefix, after } = &mut self.changed[own];
+        *after = Some(page.encode());
+        Slot::Subtree(page.hash(prefix.len()).expect("there are rows below it"))
     }
 }

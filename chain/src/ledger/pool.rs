@@ -48,8 +48,15 @@ impl<S: Store> Ledger<S> {
     ) -> Result<(), StoreError> {
         let mut refusal = None;
         let mut taken = 0;
+        // The tip does not move meanwhile, and most are of one signer.
+        let mut known: Option<(PublicKey, Account)> = None;
         for transaction in transactions {
-            if let Err(why) = self.take_in(transaction)? {
+            let account = match known {
+                Some((signer, account)) if signer == transaction.signer => account,
+                _ => self.account_of(&transaction.signer)?,
+            };
+            known = Some((transaction.signer, account));
+            if let Err(why) = self.take_in_with(transaction, account) {
                 refusal = Some(why);
                 break;
             }
@@ -218,15 +225,16 @@ impl<S: Store> Ledger<S> {
 
     fn take_in(&mut self, tx: &CheckedTransaction) -> Result<Result<(), Refusal>, StoreError> {
         let account = self.account_of(&tx.signer)?;
+        Ok(self.take_in_with(tx, account))
+    }
+
+    /// Takes a transaction in whose signer's account at the tip is known.
+    fn take_in_with(&mut self, tx: &CheckedTransaction, account: Account) -> Result<(), Refusal> {
         let next_height = self.next_height();
-        match self.pool.add(&self.network, tx.clone(), account, next_height) {
-            Ok(gone) => {
-                self.say_dropped(gone);
-                self.look_for_work();
-                Ok(Ok(()))
-            }
-            Err(refusal) => Ok(Err(refusal)),
-        }
+        let gone = self.pool.add(&self.network, tx.clone(), account, next_height)?;
+        self.say_dropped(gone);
+        self.look_for_work();
+        Ok(())
     }
 
     fn keep(&mut self, transactions: &[CheckedTransaction]) -> Result<(), StoreError> {

@@ -383,7 +383,9 @@ impl SqliteStore {
     /// Gives SQLite the rows held back.
     fn write_out(&mut self) -> Result<(), StoreError> {
         let mut unwritten = std::mem::take(&mut self.unwritten);
-        self.write(|index| unwritten.write(index))
+        let written = self.write(|index| unwritten.write(index));
+        self.unwritten = unwritten; // with the pages that it keeps
+        written
     }
 }
 

@@ -11,22 +11,27 @@ use serde::de::DeserializeOwned;
 
 use crate::state;
 
-/// Rows by key; `None` = absent.
-type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// A row that the block has read or created; `None` = absent.
+#[derive(Default)]
+struct Touched {
+    /// What the view holds.
+    before: Option<Vec<u8>>,
+    /// What the block has made of it, if it has set it.
+    after: Option<Option<Vec<u8>>>,
+}
 
 /// A view with changes on top in two layers: those kept by the block, and those on trial that
 /// [`Overlay::keep`] or [`Overlay::discard`] settles.
 pub(super) struct Overlay<'a> {
     view: &'a dyn View,
-    /// What the view holds, for every row read or created.
-    before: Rows,
-    kept: Rows,
-    trial: Rows,
+    kept: BTreeMap<Vec<u8>, Touched>,
+    /// Every key of these is among those of `kept`.
+    trial: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl<'a> Overlay<'a> {
     pub(super) fn new(view: &'a dyn View) -> Overlay<'a> {
-        Overlay { view, before: Rows::new(), kept: Rows::new(), trial: Rows::new() }
+        Overlay { view, kept: BTreeMap::new(), trial: BTreeMap::new() }
     }
 
     /// Reads a row.
@@ -41,7 +46,7 @@ impl<'a> Overlay<'a> {
 
     /// Writes, on trial, a row that the view is known not to hold, without reading it first.
     pub(super) fn create(&mut self, key: Vec<u8>, row: &impl Serialize) {
-        self.before.entry(key.clone()).or_insert(None);
+        self.kept.entry(key.clone()).or_default();
         self.trial.insert(key, Some(state::encode(row)));
     }
 
@@ -67,8 +72,10 @@ impl<'a> Overlay<'a> {
 
     /// Makes the changes on trial part of the block.
     pub(super) fn keep(&mut self) {
-        // Not `append`, which walks all of `kept`: that would be quadratic in a block.
-        self.kept.extend(mem::take(&mut self.trial));
+        for (key, after) in mem::take(&mut self.trial) {
+            let touched = self.kept.get_mut(&key).expect("a row is touched before it is set");
+            touched.after = Some(after);
+        }
     }
 
     /// Forgets the changes on trial.
@@ -77,13 +84,12 @@ impl<'a> Overlay<'a> {
     }
 
     /// The rows that the block changed, ascending by key; changes on trial do not count.
-    pub(super) fn into_changes(mut self) -> Vec<RowChange> {
-        let changes = self.kept.into_iter().map(|(key, after)| {
-            let before =
-                self.before.remove(&key).expect("a row is read or created before it is set");
-            RowChange { key, before, after }
+    pub(super) fn into_changes(self) -> Vec<RowChange> {
+        let changes = self.kept.into_iter().filter_map(|(key, Touched { before, after })| {
+            let after = after?;
+            (before != after).then_some(RowChange { key, before, after })
         });
-        changes.filter(|change| change.before != change.after).collect()
+        changes.collect()
     }
 
     fn change(&mut self, key: Vec<u8>, row: Option<Vec<u8>>) -> Result<(), StoreError> {
@@ -93,12 +99,14 @@ impl<'a> Overlay<'a> {
     }
 
     fn bytes(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
-        if let Some(row) = self.trial.get(key).or_else(|| self.kept.get(key)) {
+        if let Some(row) = self.trial.get(key) {
             return Ok(row.as_deref());
         }
-        if !self.before.contains_key(key) {
-            self.before.insert(key.to_vec(), self.view.get(key)?);
+        if !self.kept.contains_key(key) {
+            let before = self.view.get(key)?;
+            self.kept.insert(key.to_vec(), Touched { before, after: None });
         }
-        Ok(self.before[key].as_deref())
+        let Touched { before, after } = &self.kept[key];
+        Ok(after.as_ref().unwrap_or(before).as_deref())
     }
 }

@@ -130,8 +130,8 @@ impl Unwritten {
             };
         }
         let mut set = index.prepare_cached(
-            "INSERT INTO page (prefix, slots) VALUES (?1, ?2)
-             ON CONFLICT (prefix) DO UPDATE SET slots = excluded.slots",
+            // Of a table that has no other index this overwrites in place, without a look before.
+            "INSERT OR REPLACE INTO page (prefix, slots) VALUES (?1, ?2)",
         )?;
         let mut remove = index.prepare_cached("DELETE FROM page WHERE prefix = ?1")?;
         for (prefix, page) in &self.pages {
@@ -141,9 +141,7 @@ impl Unwritten {
             };
         }
         let mut set = index.prepare_cached(
-            "INSERT INTO tx (txid, height, position, outcome) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (txid) DO UPDATE SET height = excluded.height,
-                 position = excluded.position, outcome = excluded.outcome",
+            "INSERT OR REPLACE INTO tx (txid, height, position, outcome) VALUES (?1, ?2, ?3, ?4)",
         )?;
         let mut remove = index.prepare_cached("DELETE FROM tx WHERE txid = ?1")?;
         for (txid, inclusion) in &self.inclusions {
