@@ -21,7 +21,8 @@ const MORE_BLOCKS: u32 = 330;
 fn free_network(folder: &Path) -> String {
     let (name, start_bits) = ("free".to_string(), CompactTarget(0x207f_ffff));
     let path = folder.join("free.toml");
-    std::fs::write(&path, Network { name, start_bits, ..Network::dev() }.to_toml()).unwrap();
+    std::fs::write(&path, Network { name, start_bits, ..Network::dev() }.to_toml())
+        .expect("the folder is there");
     path.display().to_string()
 }
 
@@ -32,7 +33,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("temporary folders can be made");
         let network = free_network(folder.path());
         Bench { folder, network }
     }
@@ -136,10 +137,11 @@ fn a_pruned_node_answers_proves_and_helps_a_new_node_to_a_chain_that_it_does_not
 
 /// Changes a byte of the last value with this text in a node's log.
 fn spoil(setup: &Setup, text: &str) {
-    let log = std::fs::OpenOptions::new().read(true).write(true).open(log_of(setup)).unwrap();
-    let bytes = std::fs::read(log_of(setup)).unwrap();
+    let path = log_of(setup);
+    let bytes = std::fs::read(&path).expect("the node has a log");
+    let log = std::fs::OpenOptions::new().write(true).open(&path).expect("it may be written");
     let found = bytes.windows(text.len()).rposition(|window| window == text.as_bytes());
-    log.write_all_at(b"#", found.expect("it is in the log") as u64).unwrap();
+    log.write_all_at(b"#", found.expect("it is in the log") as u64).expect("the disk takes it");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use chain::store::{SqliteArchive, SqliteStore};
 use chain::template::Template;
 use cli::admin::{Admin, AdminOptions, Event, Joints, ReadJob};
 use cli::bans::BanList;
-use cli::reads;
+use cli::reads::{self, Answered};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use net::{ClientId, Millis, Service, ServiceOutput};
 use tests::chains::{Grower, account, clock, free_network, options, signing_key, solve};
@@ -192,7 +192,8 @@ impl Parts {
 
     /// What a reader finds now; nobody is told yet.
     pub(super) fn read(&self, job: &ReadJob) -> Event {
-        let (tip, answer) = reads::answer(&self.archive, &self.network, &job.read);
+        let Answered { tip, answer, .. } =
+            reads::answer(&self.archive, &self.network, &mut None, &job.read);
         Event::Read { request: job.request, tip, answer }
     }
 

@@ -90,7 +90,7 @@ fn a_copy_without_some_records_has_the_others_where_they_were() {
     let log = RecordLog::open_read_only(&path, &Hash::ZERO).unwrap();
     for (place, seed) in [(locations[1], 2), (locations[3], 4), (next, 5)] {
         let found = log.read_next(place.offset).unwrap();
-        assert!(matches!(found, Next::Record(at, bytes) if (at, bytes) == (place, payload(seed))));
+        assert!(matches!(found, Next::Record(at, bytes) if at == place && bytes == payload(seed)));
     }
     for (hole, behind) in [(locations[0], locations[1]), (locations[2], locations[3])] {
         assert!(matches!(log.read_next(hole.offset).unwrap(), Next::Bad(_)));

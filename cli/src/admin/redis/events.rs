@@ -106,7 +106,7 @@ impl Admin {
                 continue;
             }
             for reverted in &change.reverted {
-                for transaction in reverted.block.transactions() {
+                for transaction in reverted.transactions() {
                     let operations = transaction.operations.iter();
                     session.have_changed(operations.filter_map(|bytes| key_of(bytes)));
                 }
