@@ -158,6 +158,8 @@ impl<S: Store> Ledger<S> {
 
     fn commit_taken(&mut self, now: Time) -> Result<(), StoreError> {
         self.store.commit()?;
+        // Not before: the block that a transaction is in must be on disk when its record goes.
+        self.compact_kept_if_long()?;
         self.prune_if_due()?;
         self.say_storage()?;
         // Once a commit: the list is long.

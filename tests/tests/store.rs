@@ -5,6 +5,7 @@
 mod store {
     mod bodies;
     mod damage;
+    mod pending;
     mod pruning;
     mod readers;
     mod roots;

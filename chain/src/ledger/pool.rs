@@ -165,9 +165,8 @@ impl<S: Store> Ledger<S> {
         }
         match self.take_in(transaction)? {
             Ok(()) => {
-                if self.key.as_ref().is_some_and(|key| PublicKey::from(key) == transaction.signer) {
-                    self.keep(std::slice::from_ref(transaction))?;
-                }
+                // Perhaps a client of ours handed it in: that is not remembered once it is in a block.
+                self.keep(std::slice::from_ref(transaction))?;
                 self.say_pooled(transaction.clone(), None, true);
             }
             Err(refusal) => {
@@ -181,21 +180,23 @@ impl<S: Store> Ledger<S> {
 
     /// Takes back what was kept on disk for clients when the process ended.
     pub(super) fn restore_kept(&mut self) -> Result<(), StoreError> {
-        for bytes in self.store.pending()? {
-            let Ok(transaction) = Transaction::decode(&bytes) else {
-                continue;
-            };
-            let checked = isolation::check_transaction(
-                &self.network,
-                &self.genesis,
-                &*self.machine,
-                transaction,
-            );
-            if let Ok(transaction) = checked
-                && self.take_in(&transaction)?.is_ok()
-            {
-                self.kept.insert(transaction.txid());
-                self.say_pooled(transaction, None, false);
+        let check = |bytes: Vec<u8>| {
+            let transaction = Transaction::decode(&bytes).ok()?;
+            let (network, machine) = (&self.network, &*self.machine);
+            isolation::check_transaction(network, &self.genesis, machine, transaction).ok()
+        };
+        let mut kept: Vec<_> = self.store.pending()?.into_iter().filter_map(check).collect();
+        // Those that were kept again after a reorganisation stand after their successors.
+        kept.sort_by_key(|transaction| (transaction.signer, transaction.sequence));
+        for transaction in kept {
+            let txid = transaction.txid();
+            match self.take_in(&transaction)? {
+                Ok(()) => {
+                    self.kept.insert(txid);
+                    self.say_pooled(transaction, None, false);
+                }
+                // Mostly because it is in a block.
+                Err(why) => tracing::debug!(target: "chain", %txid, %why, "waits no more"),
             }
         }
         self.compact_kept()
@@ -280,8 +281,10 @@ impl<S: Store> Ledger<S> {
     }
 
     fn say_dropped(&mut self, gone: Vec<Dropped>) {
-        let said = gone.into_iter().map(|(txid, reason)| Output::Dropped { txid, reason });
-        self.outbox.extend(said);
+        for (txid, reason) in gone {
+            self.kept.remove(&txid);
+            self.outbox.push_back(Output::Dropped { txid, reason });
+        }
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {

@@ -53,7 +53,6 @@ impl<S: Store> Ledger<S> {
         self.outbox.push_back(Output::TipChanged(Arc::new(self.tip_change(moves))));
         self.outbox.extend(about_the_pool);
         self.wanted_changed = true;
-        self.compact_kept_if_long()?;
         self.mark_job_outdated();
         Ok(())
     }

@@ -216,13 +216,13 @@ fn a_height_after_a_checkpoint_is_not_the_provers_word() {
     for known in [15, 20, 25] {
         assert_eq!(check(&honest, known, Some(16)), Some(1), "{known}");
     }
-    // A block of the prover's own, on the true checkpoint, that says it is far higher.
+    // A block of the prover's own, on the true checkpoint, that says it is lower, where targets are easier.
     let mut facts = ParentFacts { height: 0, time: chain[0].time, times: vec![chain[0].time] };
     chain[1..16].iter().for_each(|header| facts.advance(header));
-    facts.height = 1_000;
+    facts.height = 3;
     let mut header = Header {
         prev: chain[15].hash(),
-        merkle_root: coinbase(1_001).txid(),
+        merkle_root: coinbase(4).txid(),
         bits: required_bits(&network, facts.height, facts.time),
         ..chain[16]
     };
@@ -230,7 +230,7 @@ fn a_height_after_a_checkpoint_is_not_the_provers_word() {
         header.nonce += 1;
     }
     let mut forged = file(&network, &[chain[15], header], 1, 0, 1);
-    forged.proof.coinbase.height = 1_001;
+    forged.proof.coinbase.height = 4;
     assert_eq!(check(&forged, 15, None), Some(3));
     assert_eq!(check(&forged, 15, Some(15)), Some(1));
 }

@@ -181,6 +181,7 @@ fn answers_about_new_blocks_are_made_little_by_little() {
         sent.iter().filter(|one| matches!(one, Message::BlockTransactions { .. })).count()
     };
     assert_eq!(answers(&bench.input(Input::Drained { peer })), 2, "a MiB is enough");
-    assert_eq!(bench.protocol.wake_at(), Some(bench.now), "the others follow if it reads");
+    let is_due = bench.protocol.wake_at().is_some_and(|at| at <= bench.now);
+    assert!(is_due, "the others follow if it reads");
     assert_eq!(answers(&bench.input(Input::Tick)), 2);
 }
