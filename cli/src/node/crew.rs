@@ -49,21 +49,39 @@ pub(super) enum Share {
     Full,
     /// Less. What it works on may come a little later, and must not keep answers waiting.
     Less,
+    /// What the others leave: miners would take all there is.
+    Rest,
 }
 
-/// How much nicer a thread with [`Share::Less`] is than the process: of two that want the same
-/// core it gets a quarter.
-const NICER: i32 = 5;
-
 impl Share {
+    /// How much nicer than the process: of two threads that want the same core, one that is nicer by
+    /// 5 gets a quarter.
+    fn nicer_by(self) -> i32 {
+        match self {
+            Share::Full => 0,
+            Share::Less => 5,
+            Share::Rest => 10,
+        }
+    }
+
+    /// Does something on a thread that has this share, and so do the threads that are started by it.
+    pub(super) fn of<T: Send>(self, start: impl FnOnce() -> T + Send) -> T {
+        let starting = || {
+            self.take();
+            start()
+        };
+        let joined = thread::scope(|scope| scope.spawn(starting).join());
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// Takes it for this thread and those that it starts.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn take(self) {
         use rustix::process::{getpriority_process, setpriority_process};
 
         // Linux keeps this for each thread, and `None` is the one that asks.
-        let nicer = |nice: i32| setpriority_process(None, (nice + NICER).min(19));
-        if self == Share::Less
+        let nicer = |nice: i32| setpriority_process(None, (nice + self.nicer_by()).min(19));
+        if self != Share::Full
             && let Err(error) = getpriority_process(None).and_then(nicer)
         {
             tracing::warn!(target: "node", %error, "the thread's priority stays as it is");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::NodeError;
+use super::crew::Share;
 use crate::config::NodeConfig;
 
 /// Starts the search, if this node mines.
@@ -30,7 +31,8 @@ pub(super) fn start_miners(
         // One solution a job: the queue cannot be full while the ledger lives.
         solutions.try_send(solution).ok();
     };
-    let search = miner::Search::start(options, found)
+    let search = Share::Rest
+        .of(|| miner::Search::start(options, found))
         .map_err(|source| NodeError::System { what: "miners cannot be started", source })?;
     if let Some(error) = search.unpinned() {
         tracing::warn!(target: "node", %error, "mining threads are not pinned");

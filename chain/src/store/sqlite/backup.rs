@@ -34,7 +34,7 @@ pub struct BackupReport {
     pub tip: ChainPoint,
     /// Bytes of the index and the logs.
     pub bytes: u64,
-    /// Transactions that wait for a block.
+    /// Transactions in the pending log: those that wait, and some that are in a block.
     pub pending: usize,
 }
 
