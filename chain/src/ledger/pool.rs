@@ -165,7 +165,7 @@ impl<S: Store> Ledger<S> {
         }
         match self.take_in(transaction)? {
             Ok(()) => {
-                // Perhaps a client of ours handed it in: that is not remembered once it is in a block.
+                // Perhaps a client of ours handed it in. Once it is in a block that is forgotten.
                 self.keep(std::slice::from_ref(transaction))?;
                 self.say_pooled(transaction.clone(), None, true);
             }

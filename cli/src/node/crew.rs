@@ -54,8 +54,8 @@ pub(super) enum Share {
 }
 
 impl Share {
-    /// How much nicer than the process: of two threads that want the same core, one that is nicer by
-    /// 5 gets a quarter.
+    /// How much nicer than the process. Of two threads that want the same core, one that is nicer
+    /// by 5 gets a quarter.
     fn nicer_by(self) -> i32 {
         match self {
             Share::Full => 0,
@@ -64,7 +64,7 @@ impl Share {
         }
     }
 
-    /// Does something on a thread that has this share, and so do the threads that are started by it.
+    /// Does something on a thread that has this share. The threads that it starts have it too.
     pub(super) fn of<T: Send>(self, start: impl FnOnce() -> T + Send) -> T {
         let starting = || {
             self.take();

@@ -35,8 +35,9 @@ pub(super) fn execute(global: &Global, command: BenchCommand) -> Result<(), Term
         Some(name) => vec![miner::kernel::choose(Some(name))?],
         None => miner::KERNELS.iter().filter(|kernel| (kernel.available)()).collect(),
     };
-    for skipped in miner::KERNELS.iter().filter(|row| !(row.available)()) {
-        eprintln!("kernel {} cannot run on this CPU", skipped.name);
+    let skipped = miner::KERNELS.iter().filter(|row| kernel.is_none() && !(row.available)());
+    for Kernel { name, .. } in skipped {
+        eprintln!("kernel {name} cannot run on this CPU");
     }
     let counts = match threads {
         Some(0) => return Err(TerminalError::Usage("--threads counts from 1".to_string())),

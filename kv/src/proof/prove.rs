@@ -80,7 +80,7 @@ impl Anchor {
 }
 
 /// Shows what the newest block's state says of a key. All reads must be of one moment. `anchor` is
-/// for whoever makes many proofs to keep: it is used while it is of the newest block, and else made.
+/// for whoever makes many proofs to keep: it is used while it is of the newest block, else made.
 ///
 /// # Errors
 /// When the store fails or is damaged.

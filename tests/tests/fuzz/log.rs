@@ -84,6 +84,7 @@ fn run(input: &[u8]) -> String {
                     format!("refused after {}", sizes(expected.len()))
                 }
                 StoreError::OtherNetwork { .. } => "other network".to_string(),
+                StoreError::NoStateRoots { .. } => "without state roots".to_string(),
                 error => panic!("{error}"),
             }
         }

@@ -53,6 +53,9 @@ impl Admin {
             b"ECHO" => Reply::Bulk(words[1].clone()),
             b"TIME" => time(now),
             b"SELECT" if words[1] == b"0" => Reply::OK,
+            b"SELECT" if number(&words[1]).is_none() => {
+                return Err(Reply::error("value is not an integer or out of range"));
+            }
             b"SELECT" => return Err(Reply::error("DB index is out of range: there is only 0")),
             b"AUTH" => match &words[1..] {
                 [token] | [_, token] => self.authorise(id, token)?,

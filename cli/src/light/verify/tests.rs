@@ -216,7 +216,7 @@ fn a_height_after_a_checkpoint_is_not_the_provers_word() {
     for known in [15, 20, 25] {
         assert_eq!(check(&honest, known, Some(16)), Some(1), "{known}");
     }
-    // A block of the prover's own, on the true checkpoint, that says it is lower, where targets are easier.
+    // A block of the prover's own, on the true checkpoint, that says it is lower: easier to find.
     let mut facts = ParentFacts { height: 0, time: chain[0].time, times: vec![chain[0].time] };
     chain[1..16].iter().for_each(|header| facts.advance(header));
     facts.height = 3;
