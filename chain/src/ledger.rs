@@ -94,7 +94,12 @@ pub struct Ledger<S> {
     pruned: u32,
     /// What is stored, as last said.
     said_storage: Option<Storage>,
+    /// To be said after the next commit.
     outbox: VecDeque<Output>,
+    /// To be said when the commit under way has ended.
+    committing: VecDeque<Output>,
+    /// To be said now.
+    sayable: VecDeque<Output>,
     /// Whether the list of missing bodies may be another than the one last said.
     wanted_changed: bool,
     /// Transactions and bytes in the pool, as last said.
@@ -111,11 +116,13 @@ impl<S: Store> Ledger<S> {
     /// When the store fails; the ledger must then be dropped.
     pub fn handle(&mut self, now: Time, input: Input) -> Result<(), StoreError> {
         self.take(now, input)?;
-        self.commit(now)
+        self.settle()?;
+        self.commit(now)?;
+        self.settle()
     }
 
-    /// Takes one input. Several can share a [`Ledger::commit`]; what they make the ledger say may
-    /// be taken from [`Ledger::poll`] only after it.
+    /// Takes one input. Several can share a [`Ledger::commit`]; what they make the ledger say comes
+    /// out when that has ended.
     ///
     /// # Errors
     /// When the store fails; the ledger must then be dropped, and does nothing more.
@@ -148,17 +155,43 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    /// Brings what was taken to disk, and gives miners a new job if one is due.
+    /// Begins to bring what was taken to disk, unless an earlier commit is still under way: then a
+    /// later call does. In any case miners get a new job if one is due.
     ///
     /// # Errors
     /// When the store fails; the ledger must then be dropped, and does nothing more.
     pub fn commit(&mut self, now: Time) -> Result<(), StoreError> {
-        self.unless_failed(|ledger| ledger.commit_taken(now))
+        self.unless_failed(|ledger| {
+            if ledger.has_settled()? {
+                ledger.commit_taken()?;
+            }
+            ledger.refresh_job(now)
+        })
     }
 
-    fn commit_taken(&mut self, now: Time) -> Result<(), StoreError> {
+    /// Waits for the commit under way, if there is one.
+    ///
+    /// # Errors
+    /// When the store fails; the ledger must then be dropped, and does nothing more.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        self.unless_failed(|ledger| {
+            ledger.store.settle()?;
+            ledger.has_settled().map(|_| ())
+        })
+    }
+
+    /// Whether no commit is under way. What waited for one to end can be said then.
+    fn has_settled(&mut self) -> Result<bool, StoreError> {
+        let has_settled = self.store.is_settled()?;
+        if has_settled {
+            self.sayable.append(&mut self.committing);
+        }
+        Ok(has_settled)
+    }
+
+    fn commit_taken(&mut self) -> Result<(), StoreError> {
         self.store.commit()?;
-        // Not before: the block that a transaction is in must be on disk when its record goes.
+        // Not before: the block that a transaction is in must be in the log when its record goes.
         self.compact_kept_if_long()?;
         self.prune_if_due()?;
         self.say_storage()?;
@@ -166,7 +199,8 @@ impl<S: Store> Ledger<S> {
         let wanted = self.changed_wanted();
         self.outbox.extend(wanted);
         self.say_pool_size();
-        self.refresh_job(now)
+        self.committing.append(&mut self.outbox);
+        self.has_settled().map(|_| ())
     }
 
     /// The list of missing bodies, if it may have changed, and before it which of them need no look
@@ -190,7 +224,7 @@ impl<S: Store> Ledger<S> {
 
     /// The next thing to say, if any.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outbox.pop_front()
+        self.sayable.pop_front()
     }
 
     /// When [`Input::Tick`] is due.
@@ -205,7 +239,8 @@ impl<S: Store> Ledger<S> {
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.unless_failed(|ledger| {
             ledger.compact_kept()?;
-            ledger.store.flush()
+            ledger.store.flush()?;
+            ledger.has_settled().map(|_| ())
         })
     }
 
@@ -229,6 +264,11 @@ impl<S: Store> Ledger<S> {
     /// The store, for reading.
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    /// The store, to say how it is to work.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
     }
 
     /// The store, for whoever goes on without the ledger.

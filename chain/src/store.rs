@@ -26,7 +26,9 @@ pub use body::{Body, Damage, Storage};
 pub use log::{RecordLog, TORN_TAIL_LIMIT_BYTES};
 pub use memory::MemoryStore;
 #[cfg(not(target_family = "wasm"))]
-pub use sqlite::{BackupProgress, BackupReport, Foundation, SqliteArchive, SqliteStore};
+pub use sqlite::{
+    BackupProgress, BackupReport, Foundation, IndexWriter, SqliteArchive, SqliteStore,
+};
 
 /// What is wrong with the store. Always our fault or our machine's, never a peer's.
 #[derive(Debug, thiserror::Error)]
@@ -306,7 +308,7 @@ pub trait Store: Archive + Send {
     ///
     /// # Errors
     /// When the store fails.
-    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError>;
+    fn body_lengths(&mut self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError>;
 
     /// Commits, and removes the bodies and the undo of the main chain's blocks up to a height, and
     /// the blocks of `side`, which are off it. A crash may leave space that nobody uses, nothing
@@ -330,12 +332,29 @@ pub trait Store: Archive + Send {
     ) -> Result<(), StoreError>;
 
     /// Brings the bodies kept since the last commit to stable storage, then makes all that was
-    /// written since visible, in one transaction. A crash before it leaves the state of the last
-    /// commit, and at most more bodies.
+    /// written since visible, in one transaction, perhaps on another thread after this returns
+    /// ([`Store::settle`]). A crash before it leaves the state of the last commit, and at most
+    /// more bodies. A commit under way is waited for.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, in this commit or the one before.
     fn commit(&mut self) -> Result<(), StoreError>;
+
+    /// Whether everything that was committed is visible.
+    ///
+    /// # Errors
+    /// When the store fails, or has failed since.
+    fn is_settled(&mut self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// Waits until everything that was committed is visible.
+    ///
+    /// # Errors
+    /// When the store fails, or has failed since.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Remembers that executing a stored block fails.
     ///

@@ -142,6 +142,9 @@ enum Asked {
     Write(ClientId, Option<Wait>),
     /// `TX`: first the index, then the pool.
     Transaction(ClientId, chain::Hash),
+    /// `TX` of what the pool does not have: a block may have taken it there meanwhile, which the
+    /// index has by then.
+    TransactionAgain(ClientId, chain::Hash),
     /// `WAIT`: likewise.
     Wait(ClientId, chain::Hash),
     /// `BALANCE`.
@@ -156,6 +159,7 @@ impl Asked {
             Asked::Read(client)
             | Asked::Write(client, _)
             | Asked::Transaction(client, _)
+            | Asked::TransactionAgain(client, _)
             | Asked::Wait(client, _)
             | Asked::Balance(client)
             | Asked::Redis(client) => client,

@@ -3,8 +3,8 @@
 //! ```text
 //! peers <-> reactor -> verify (rayon) -> ledger -> job slot -> miner threads
 //! admin <-> reactor ------------------->   ^ |                      |
-//! stratum <-> reactor ------ block ----->  | +-> log + SQLite       |
-//!              ^    -> readers             |                        |
+//! stratum <-> reactor ------ block ----->  | +-> log                |
+//!              ^    -> readers             | +-> index (SQLite)     |
 //!              |          |                +------- solution -------+
 //!              +----------+---- answers, relay, events, templates -<- ledger
 //! ```
@@ -12,7 +12,8 @@
 //! Every queue is bounded. The reactor never blocks: when a queue is full it stops reading peers
 //! and tells clients `-BUSY`. Verify, readers and ledger may block on their way out; the way goes
 //! to the reactor, which always drains, so there is no cycle. Closing runs downstream: the
-//! reactor ends first and drops its senders, then verify, then the ledger, which flushes.
+//! reactor ends first and drops its senders, then verify, then the ledger, which flushes, then the
+//! thread that writes the index.
 
 mod crew;
 mod history;
@@ -174,7 +175,8 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     if SqliteStore::adopt_second(folder.path())? {
         tracing::info!(target: "history", "the index of all blocks takes the snapshot's place");
     }
-    let ledger = open_ledger(folder.path(), options, Damaged::Refuse)?;
+    let mut ledger = open_ledger(folder.path(), options, Damaged::Refuse)?;
+    let (index_writer, committed) = ledger.store_mut().write_elsewhere()?;
     let snapshot = history::snapshot_of(ledger.store())?.filter(|_| config.prune_mib.is_none());
     let start = ledger.standing();
     let archives = READERS
@@ -236,6 +238,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let ledger_stage = LedgerStage {
         ledger,
         inputs: inputs_out,
+        committed,
         // A queue that nobody sends to is closed, which would mean the end.
         solutions: if search.is_some() { solutions_out } else { never() },
         blocks: if config.stratum.is_some() { blocks_out } else { never() },
@@ -281,6 +284,10 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         crew.spawn(name, Share::Full, move || reader.run(&out))?;
     }
     crew.spawn("ledger", Share::Less, move || ledger_stage.run(&outward))?;
+    crew.spawn("index", Share::Less, move || {
+        index_writer.run();
+        Ok(())
+    })?;
     if let Some(history) = history_stage {
         crew.spawn("history", Share::Less, move || history.run())?;
     }

@@ -90,7 +90,7 @@ impl<'a> Fold<'a> {
     fn begin(view: &'a dyn View, context: BlockContext<'a>) -> Result<Fold<'a>, StoreError> {
         let mut fold = Fold { rows: Overlay::new(view), context, fees: 0, outcomes: Vec::new() };
         if let Some(Reward { payee, amount }) = fold.rows.get(DUE_ROW)? {
-            fold.rows.remove(DUE_ROW.to_vec())?;
+            fold.rows.remove(DUE_ROW)?;
             let account = fold.rows.account(&payee)?;
             fold.rows.set_account(&payee, credited(account, amount))?;
             fold.rows.keep();
@@ -164,15 +164,15 @@ impl<'a> Fold<'a> {
         let amount = network.subsidy.at(height).saturating_add(self.fees);
         let reward = Reward { payee, amount };
         if amount > 0 {
-            self.rows.set(reward_row(height), &reward)?;
+            self.rows.set(&reward_row(height), &reward)?;
         }
         let Some(earned_at) = height.checked_sub(network.subsidy.maturity_blocks) else {
             return Ok(());
         };
         let row = reward_row(earned_at);
         if let Some(matured) = self.rows.get::<Reward>(&row)? {
-            self.rows.remove(row)?;
-            self.rows.set(DUE_ROW.to_vec(), &matured)?;
+            self.rows.remove(&row)?;
+            self.rows.set(DUE_ROW, &matured)?;
         }
         Ok(())
     }

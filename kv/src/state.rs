@@ -140,13 +140,16 @@ pub(crate) fn version_row(key: &[u8], version: u64) -> Vec<u8> {
     [b"v", &[len][..], key, &version.to_be_bytes()].concat()
 }
 
-/// Most rows have no more bytes: so much is set aside at once instead of in steps.
-const ROW_BYTES: usize = 128;
+/// Most rows have no more bytes.
+const ROW_BYTES: usize = 256;
 
 /// A row's bytes.
 pub(crate) fn encode(row: &impl Serialize) -> Vec<u8> {
-    let buffer = Vec::with_capacity(ROW_BYTES);
-    postcard::to_extend(row, buffer).expect("encoding to memory cannot fail")
+    // On the stack first: a vector would be checked for room at every byte.
+    match postcard::to_slice(row, &mut [0; ROW_BYTES]) {
+        Ok(bytes) => bytes.to_vec(),
+        Err(_) => postcard::to_stdvec(row).expect("encoding to memory cannot fail"),
+    }
 }
 
 /// Reads a row.

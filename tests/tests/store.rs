@@ -5,6 +5,7 @@
 mod store {
     mod bodies;
     mod damage;
+    mod elsewhere;
     mod pending;
     mod pruning;
     mod readers;

@@ -105,7 +105,8 @@ impl<S: Store> Ledger<S> {
             mining.due = template.is_some().then(|| now.plus_ms(TIME_REFRESH_MS));
             mining.active = template.is_some();
             mining.next_job += 1;
-            self.outbox.push_back(Output::Template(template.map(Arc::new)));
+            // Now: nothing of it is news to anybody but miners, who need not wait for the commit.
+            self.sayable.push_back(Output::Template(template.map(Arc::new)));
         }
         Ok(())
     }

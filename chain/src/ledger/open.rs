@@ -96,6 +96,8 @@ impl<S: Store> Ledger<S> {
             pruned,
             said_storage: None,
             outbox: VecDeque::new(),
+            committing: VecDeque::new(),
+            sayable: VecDeque::new(),
             wanted_changed: true,
             said_pool: (0, 0),
             has_failed: false,
@@ -112,6 +114,7 @@ impl<S: Store> Ledger<S> {
         ledger.outbox.extend(wanted);
         ledger.say_pool_size();
         ledger.say_storage()?;
+        ledger.sayable = std::mem::take(&mut ledger.outbox);
         ledger.refresh_job(now)?;
         Ok(ledger)
     }
@@ -193,6 +196,7 @@ impl<S: Store> Ledger<S> {
             progress(Progress { blocks, share: self.store.indexed_share(), height });
         }
         self.store.commit()?;
+        self.store.settle()?;
         let rest = detached.into_values().flatten();
         self.loose = rest.map(|(_, block)| (block.hash, block.invalid)).collect();
         Ok(())

@@ -224,7 +224,7 @@ impl Store for MemoryStore {
         Ok(self.bodies.values().map(|bytes| bytes.len() as u64).sum())
     }
 
-    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
+    fn body_lengths(&mut self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
         let blocks = self.chain.iter().skip(from as usize).take(limit);
         let length = |hash: &Hash| self.bodies.get(hash).map_or(0, Vec::len);
         Ok(blocks.map(|block| u32::try_from(length(&block.hash)).unwrap_or(u32::MAX)).collect())

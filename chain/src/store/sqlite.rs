@@ -1,9 +1,10 @@
 //! The store on disk: the block log and its SQLite index.
 //!
-//! What the ledger writes between two commits is one SQLite transaction, begun by the first access;
-//! most of its rows are held back until the commit. The log is synced before it is committed.
-//! `synchronous = NORMAL` is enough: a power cut may roll the index back by some commits, never
-//! corrupt it, and the log brings them back at the next start.
+//! What the ledger writes between two commits is one SQLite transaction. Rows of blocks that come
+//! and join the chain are held back until the commit (`unwritten`), which can happen on another
+//! thread (`writer`); whatever else is written comes after them, at once. The log is synced before
+//! a commit begins. `synchronous = NORMAL` is enough: a power cut may roll the index back by some
+//! commits, never corrupt it, and the log brings them back at the next start.
 
 mod backup;
 mod bodies;
@@ -12,6 +13,8 @@ mod foundation;
 mod prune;
 mod second;
 mod unwritten;
+mod upper;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,19 +29,22 @@ use super::{
 };
 use crate::block::CheckedBlock;
 use crate::commitment::{PageChange, Pages};
-use crate::execute::{Delta, Order, Range, Row, RowChange, View};
+use crate::execute::{Delta, Order, Range, Row, View};
 use crate::header::{HEADER_BYTES, Header};
 use crate::params::Network;
 use unwritten::Unwritten;
+use upper::UpperPages;
+use writer::Writer;
 
 pub use backup::{BackupProgress, BackupReport};
 pub use foundation::Foundation;
+pub use writer::IndexWriter;
 
 const SCHEMA: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 const APPLICATION_ID: i32 = 0x4752_564e; // "GRVN"
 const CACHED_STATEMENTS: usize = 64;
-/// Room for the lengths and the tag of a row in a block's undo.
-const UNDO_ROW_BYTES: usize = 11;
+/// Pages in SQLite's log at which they are moved to their places: 128 MiB.
+const CHECKPOINT_PAGES: i32 = 32_768;
 
 const INDEX_FILE: &str = "index.sqlite";
 const BLOCK_LOG_FILE: &str = "blocks.log";
@@ -61,6 +67,9 @@ pub struct SqliteStore {
     /// Whether the open transaction has changes.
     is_writing: bool,
     unwritten: Unwritten,
+    upper_pages: UpperPages,
+    /// Who commits, if it is another thread.
+    writer: Option<Writer>,
     /// The record last given out by `next_unindexed`.
     unindexed: Option<Location>,
     /// Whether `next_unindexed` leaves out what is no record.
@@ -80,19 +89,25 @@ impl SqliteArchive {
     pub fn open(folder: &Path, network: &Network) -> Result<SqliteArchive, StoreError> {
         let genesis = network.genesis_hash();
         let path = folder.join(INDEX_FILE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)
-            .map_err(|error| index_error(&path, &error))?;
-        connection
-            .execute_batch(
-                "PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;",
-            )
-            .map_err(|error| index_error(&path, &error))?;
-        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        let connection = SqliteArchive::connect(&path)?;
         let log = RecordLog::open_read_only(&folder.join(BLOCK_LOG_FILE), &genesis)?;
         let archive = SqliteArchive { connection, path, log };
         archive.check_genesis(&genesis)?;
         Ok(archive)
+    }
+
+    /// Opens an index for reading only.
+    fn connect(path: &Path) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.execute_batch(
+                "PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA mmap_size = 0;",
+            )?;
+            connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+            Ok(connection)
+        };
+        open().map_err(|error| index_error(path, &error))
     }
 
     /// Runs `reads` on one snapshot: commits that happen meanwhile are not seen.
@@ -177,6 +192,11 @@ impl SqliteArchive {
             computed if computed.0[..] == hash => Ok((header, computed)),
             _ => Err(self.inconsistent("a header is not that of its hash")),
         }
+    }
+
+    fn undo_from(&self, bytes: &[u8]) -> Result<Undo, StoreError> {
+        let undo = postcard::from_bytes(bytes);
+        undo.map_err(|_| self.inconsistent("a block's undo does not decode"))
     }
 
     fn error(&self, error: &rusqlite::Error) -> StoreError {
@@ -268,8 +288,7 @@ impl Archive for SqliteArchive {
         self.one("SELECT undo FROM chain WHERE height = ?1", [height], |row| {
             row.get::<_, Vec<u8>>(0)
         })?
-        .and_then(|bytes| postcard::from_bytes(&bytes).ok())
-        .ok_or_else(|| self.inconsistent("a block's undo does not decode"))
+        .map_or_else(|| self.undo_from(&[]), |bytes| self.undo_from(&bytes))
     }
 
     fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
@@ -311,6 +330,8 @@ impl SqliteStore {
             indexed_end: RecordLog::start(),
             is_writing: false,
             unwritten: Unwritten::default(),
+            upper_pages: UpperPages::default(),
+            writer: None,
             unindexed: None,
             leaves_out_damaged: false,
             body_bytes: None,
@@ -358,8 +379,16 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Writes within the open transaction, or opens one.
+    /// Writes what was held back, then this, within the open transaction, or opens one.
     fn write<T>(
+        &mut self,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.write_out()?;
+        self.write_now(write)
+    }
+
+    fn write_now<T>(
         &mut self,
         write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
@@ -374,24 +403,33 @@ impl SqliteStore {
     /// the file's lock otherwise, which costs more than the read. Nobody else writes, so a
     /// transaction that began by reading can always go on to write.
     fn begin(&self) -> Result<(), StoreError> {
-        if self.archive.connection.is_autocommit() {
+        let may_begin = self.writer.as_ref().is_none_or(|writer| !writer.is_moving_pages());
+        if may_begin && self.archive.connection.is_autocommit() {
             self.archive.run("BEGIN DEFERRED")?;
         }
         Ok(())
     }
 
-    /// Gives SQLite the rows held back.
+    /// Gives SQLite the rows held back, after those of a commit under way.
     fn write_out(&mut self) -> Result<(), StoreError> {
-        let mut unwritten = std::mem::take(&mut self.unwritten);
-        let written = self.write(|index| unwritten.write(index));
-        self.unwritten = unwritten; // with the pages that it keeps
-        written
+        self.wait()?;
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let unwritten = std::mem::take(&mut self.unwritten);
+        self.write_now(|index| unwritten.write(index))
+    }
+
+    /// What SQLite does not have yet, newest first.
+    fn held_back(&self) -> impl Iterator<Item = &Unwritten> {
+        let on_their_way = self.writer.as_ref().and_then(Writer::rows);
+        std::iter::once(&self.unwritten).chain(on_their_way)
     }
 }
 
 impl View for SqliteStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.unwritten.row(key) {
+        match self.held_back().find_map(|rows| rows.row(key)) {
             Some(row) => Ok(row.map(<[u8]>::to_vec)),
             None => {
                 self.begin()?;
@@ -401,13 +439,20 @@ impl View for SqliteStore {
     }
 
     fn range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
-        self.unwritten.range(range, |range| self.archive.range(range))
+        let on_their_way = |range: Range<'_>| match self.held_back().nth(1) {
+            Some(rows) => rows.range(range, |range| self.archive.range(range)),
+            None => self.archive.range(range),
+        };
+        self.unwritten.range(range, on_their_way)
     }
 }
 
 impl Pages for SqliteStore {
     fn page(&self, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.unwritten.page(prefix) {
+        if let Some(page) = self.upper_pages.get(prefix) {
+            return Ok(Some(page.to_vec()));
+        }
+        match self.held_back().find_map(|rows| rows.page(prefix)) {
             Some(page) => Ok(page.map(<[u8]>::to_vec)),
             None => {
                 self.begin()?;
@@ -419,23 +464,39 @@ impl Pages for SqliteStore {
 
 impl Archive for SqliteStore {
     fn tip(&self) -> Result<ChainPoint, StoreError> {
-        self.archive.tip()
+        self.held_back().find_map(Unwritten::tip).map_or_else(|| self.archive.tip(), Ok)
     }
 
     fn main_hash(&self, height: u32) -> Result<Option<Hash>, StoreError> {
-        self.archive.main_hash(height)
+        match self.held_back().find_map(|rows| rows.chain_row(height)) {
+            Some(row) => Ok(Some(row.hash)),
+            None => self.archive.main_hash(height),
+        }
     }
 
     fn main_headers(&self, from: u32, limit: usize) -> Result<Vec<Header>, StoreError> {
-        self.archive.main_headers(from, limit)
+        let mut headers = self.archive.main_headers(from, limit)?;
+        for rows in self.held_back().collect::<Vec<_>>().into_iter().rev() {
+            let next = from.saturating_add(u32::try_from(headers.len()).unwrap_or(u32::MAX));
+            let room = limit - headers.len();
+            headers.extend(rows.chain_from(next).take(room).map(|(_, row)| row.header));
+        }
+        Ok(headers)
     }
 
     fn main_height(&self, hash: &Hash) -> Result<Option<u32>, StoreError> {
-        self.archive.main_height(hash)
+        let mut held_back = self.held_back().flat_map(|rows| rows.chain_from(0));
+        match held_back.find(|(_, row)| row.hash == *hash) {
+            Some((height, _)) => Ok(Some(height)),
+            None => self.archive.main_height(hash),
+        }
     }
 
     fn body(&self, hash: &Hash) -> Result<Body, StoreError> {
-        self.archive.body(hash)
+        match self.held_back().find_map(|rows| rows.body(hash)) {
+            Some(location) => self.archive.read_body_at(hash, location),
+            None => self.archive.body(hash),
+        }
     }
 
     fn pruned(&self) -> Result<u32, StoreError> {
@@ -443,22 +504,33 @@ impl Archive for SqliteStore {
     }
 
     fn txids_at(&self, height: u32) -> Result<Vec<Hash>, StoreError> {
-        self.unwritten.txids_at(height, || self.archive.txids_at(height))
+        let on_their_way = || match self.held_back().nth(1) {
+            Some(rows) => rows.txids_at(height, || self.archive.txids_at(height)),
+            None => self.archive.txids_at(height),
+        };
+        self.unwritten.txids_at(height, on_their_way)
     }
 
     fn inclusion(&self, txid: &Hash) -> Result<Option<Inclusion>, StoreError> {
-        match self.unwritten.inclusion(txid) {
+        match self.held_back().find_map(|rows| rows.inclusion(txid)) {
             Some(inclusion) => Ok(inclusion.cloned()),
             None => self.archive.inclusion(txid),
         }
     }
 
     fn undo(&self, height: u32) -> Result<Undo, StoreError> {
-        self.archive.undo(height)
+        match self.held_back().find_map(|rows| rows.chain_row(height)) {
+            Some(row) => self.archive.undo_from(&row.undo),
+            None => self.archive.undo(height),
+        }
     }
 
     fn page_range(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
-        self.unwritten.page_range(range, |range| self.archive.page_range(range))
+        let on_their_way = |range: Range<'_>| match self.held_back().nth(1) {
+            Some(rows) => rows.page_range(range, |range| self.archive.page_range(range)),
+            None => self.archive.page_range(range),
+        };
+        self.unwritten.page_range(range, on_their_way)
     }
 }
 
@@ -477,12 +549,14 @@ impl Store for SqliteStore {
 
     fn index_unindexed(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let location = self.unindexed.take().expect("called after next_unindexed gave a block");
-        self.index(block, location)
+        self.index(block, location);
+        Ok(())
     }
 
     fn append(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
         let location = self.archive.log.append(block.bytes())?;
-        self.index(block, location)
+        self.index(block, location);
+        Ok(())
     }
 
     fn connect(
@@ -491,23 +565,13 @@ impl Store for SqliteStore {
         height: u32,
         delta: &Delta,
     ) -> Result<(), StoreError> {
-        self.write(|index| insert_chain_row(index, block, height, delta))?;
-        for RowChange { key, after, .. } in &delta.rows {
-            self.unwritten.set_row(key, after.as_deref());
+        self.unwritten.connect(block, height, delta);
+        delta.pages.iter().for_each(|page| self.upper_pages.set(page));
+        if !self.unwritten.is_much() {
+            return Ok(());
         }
-        for page in &delta.pages {
-            self.unwritten.set_page(page);
-        }
-        for (position, (transaction, outcome)) in
-            (0u32..).zip(block.transactions().iter().zip(&delta.outcomes))
-        {
-            let inclusion = Inclusion { height, position, outcome: outcome.clone() };
-            self.unwritten.set_inclusion(transaction.txid(), Some(inclusion));
-        }
-        if self.unwritten.is_much() {
-            self.write_out()?;
-        }
-        Ok(())
+        // A branch is not shown to anybody before it is whole; anything else may be.
+        if self.is_writing { self.write_out() } else { self.commit() }
     }
 
     fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
@@ -522,7 +586,7 @@ impl Store for SqliteStore {
         self.sum_bodies()
     }
 
-    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
+    fn body_lengths(&mut self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
         self.read_body_lengths(from, limit)
     }
 
@@ -536,37 +600,52 @@ impl Store for SqliteStore {
         txids: &[Hash],
         pages: &[PageChange],
     ) -> Result<(), StoreError> {
-        let point = self.archive.tip()?;
+        let point = self.tip()?;
         if point.hash != *tip {
             return Err(self.archive.inconsistent("the tip is not the block to be taken off"));
         }
-        let undo = self.archive.undo(point.height)?;
+        let undo = self.undo(point.height)?;
+        self.write(|index| {
+            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([point.height])
+        })?;
+        self.forget_if_missing(tip)?;
         for (key, before) in &undo {
             self.unwritten.set_row(key, before.as_deref());
         }
         for page in pages {
             self.unwritten.set_page(page);
+            self.upper_pages.set(page);
         }
         for txid in txids {
             self.unwritten.set_inclusion(*txid, None);
         }
-        self.write(|index| {
-            index.prepare_cached("DELETE FROM chain WHERE height = ?1")?.execute([point.height])
-        })?;
-        self.forget_if_missing(tip)
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
         // The index must never know of a block that a power cut could take away.
         self.archive.log.sync()?;
-        if self.is_writing {
-            self.write_out()?;
-            let log_end = self.indexed_end.to_le_bytes();
-            self.write(|index| put_meta(index, "log_end", &log_end))?;
-            self.archive.run("COMMIT")?;
-            self.is_writing = false;
+        self.wait()?;
+        if self.unwritten.is_empty() && !self.is_writing {
+            return Ok(());
         }
+        self.unwritten.set_log_end(self.indexed_end);
+        // What was written at once is seen by nobody but the connection that wrote it.
+        if self.writer.is_some() && !self.is_writing {
+            return self.hand_over();
+        }
+        self.write_out()?;
+        self.archive.run("COMMIT")?;
+        self.is_writing = false;
         Ok(())
+    }
+
+    fn is_settled(&mut self) -> Result<bool, StoreError> {
+        self.is_back()
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.wait()
     }
 
     fn mark_invalid(&mut self, hash: &Hash) -> Result<(), StoreError> {
@@ -592,6 +671,7 @@ impl Store for SqliteStore {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         self.commit()?;
+        self.wait()?;
         self.pending.sync()?;
         self.end_reads()?;
         self.archive.run("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -601,6 +681,7 @@ impl Store for SqliteStore {
 fn open_index(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(|error| index_error(path, &error))?;
     let configure = || -> rusqlite::Result<i64> {
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.execute_batch(
             "PRAGMA page_size = 4096;
              PRAGMA journal_mode = WAL;
@@ -608,7 +689,6 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
              PRAGMA cache_size = -65536;
              PRAGMA temp_store = MEMORY;
              PRAGMA mmap_size = 0;
-             PRAGMA wal_autocheckpoint = 32768;
              PRAGMA trusted_schema = OFF;
              PRAGMA cell_size_check = ON;",
         )?;
@@ -633,24 +713,6 @@ fn open_index(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Inconsistent { path: path.to_path_buf(), what });
     }
     Ok(connection)
-}
-
-fn insert_chain_row(
-    index: &Connection,
-    block: &CheckedBlock,
-    height: u32,
-    delta: &Delta,
-) -> rusqlite::Result<usize> {
-    let undo: Vec<(&[u8], Option<&[u8]>)> =
-        delta.rows.iter().map(|row| (&row.key[..], row.before.as_deref())).collect();
-    let bytes = |(key, before): &(&[u8], Option<&[u8]>)| {
-        UNDO_ROW_BYTES + key.len() + before.map_or(0, <[u8]>::len)
-    };
-    let buffer = Vec::with_capacity(UNDO_ROW_BYTES + undo.iter().map(bytes).sum::<usize>());
-    let undo = postcard::to_extend(&undo, buffer).expect("encoding to memory cannot fail");
-    index
-        .prepare_cached("INSERT INTO chain (height, hash, header, undo) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![height, &block.hash().0[..], &block.header().encode()[..], undo])
 }
 
 fn put_meta(index: &Connection, name: &str, value: &[u8]) -> rusqlite::Result<()> {

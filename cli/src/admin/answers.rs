@@ -11,6 +11,7 @@ use super::{Admin, Asked, Event};
 use crate::command;
 use crate::reads::Answer as Answered;
 use crate::reply::{self, Code, Failure};
+use crate::request::Read;
 
 impl Admin {
     pub(super) fn event(&mut self, event: Event) {
@@ -107,6 +108,11 @@ impl Admin {
                 self.lives.forget(client);
                 Err(unknown(&txid))
             }
+            (Asked::Transaction(client, txid), Answer::Status(PoolStatus::Unknown)) => {
+                self.asked.remove(&request);
+                let again = self.read(Asked::TransactionAgain(client, txid), Read::Inclusion(txid));
+                return again.unwrap_or_else(|failure| self.finish(client, &Err(failure)));
+            }
             (Asked::Transaction(_, txid), Answer::Status(status)) => show_status(&txid, &status),
             (_, Answer::Status(_)) => unreachable!("only TX and WAIT look transactions up"),
             (_, Answer::Refused(refusal)) => Err(refused(&refusal)),
@@ -136,6 +142,11 @@ impl Admin {
                     self.lives.forget(asked.client());
                     self.finish(asked.client(), &Err(failure));
                 }
+            }
+            (Asked::TransactionAgain(client, txid), Err(failure))
+                if failure.code == Code::NotFound =>
+            {
+                self.finish(client, &Err(unknown(&txid)));
             }
             (Asked::Wait(_, txid), Ok(included)) => {
                 let wanted = self.lives.found(&txid, included, self.status.height());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chain::ledger::{Input, Ledger, LedgerOptions, PeerId, Time};
 use chain::mempool::PoolLimits;
@@ -12,6 +12,7 @@ use chain::tx::{PublicKey, SigningKey, TRANSACTION_VERSION, Unsigned};
 use chain::verify::Verifier;
 use chain::{CompactTarget, Hash, sha256d};
 use kv::{Expect, KeyValue, Operation};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{BenchError, now};
 use crate::upkeep::Damaged;
@@ -27,15 +28,46 @@ const BYTES_A_COMMIT: usize = 16 * 1024 * 1024;
 /// Between two blocks of the chain, in seconds.
 pub(super) const INTERVAL_S: u64 = 2;
 
-/// How long the blocks of a chain take, all of them together.
+/// What the blocks of a chain take, all of them together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
-    /// Decoded and verified on all cores.
-    pub(super) verify: Duration,
-    /// Hashed twice on one core.
-    pub(super) hash: Duration,
-    /// Verified blocks executed and written by a ledger.
-    pub(super) ledger: Duration,
+    /// To decode and verify them on all cores.
+    pub(super) verify: Spent,
+    /// To hash them twice on one core.
+    pub(super) hash: Spent,
+    /// To execute and write verified blocks, by a ledger and the thread that writes its index.
+    pub(super) ledger: Spent,
+}
+
+/// What some work takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub(super) time: Duration,
+    /// Of all cores together.
+    pub(super) cpu: Duration,
+}
+
+/// When some work began.
+struct Begin {
+    time: Instant,
+    cpu: Duration,
+}
+
+impl Begin {
+    fn now() -> Begin {
+        Begin { time: now(), cpu: used() }
+    }
+
+    fn end(self, spent: &mut Spent) {
+        spent.time += self.time.elapsed();
+        spent.cpu += used().saturating_sub(self.cpu);
+    }
+}
+
+/// CPU time of this process.
+fn used() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("no process has used less than nothing")
 }
 
 /// A ledger on a folder.
@@ -104,6 +136,8 @@ pub(super) fn limits(
     let folder = temp.join("limit");
     std::fs::create_dir(&folder)?;
     let mut ledger = open(&folder, network, None)?;
+    let (index_writer, _) = ledger.store_mut().write_elsewhere()?;
+    std::thread::spawn(move || index_writer.run());
     let end = time_of(network, u32::MAX / 4);
     let mut spent = Limits::default();
     let mut next = 1;
@@ -116,22 +150,23 @@ pub(super) fn limits(
             blocks.push(block);
             next += 1;
         }
-        let started = now();
+        let begin = Begin::now();
         let hashed = blocks.iter().map(|block| sha256d(block)).max();
-        spent.hash += started.elapsed();
+        begin.end(&mut spent.hash);
         assert!(hashed.is_some(), "there is a block");
-        let started = now();
+        let begin = Begin::now();
         let blocks = blocks.into_iter().map(|block| (block, None)).collect();
         let checked = verifier.blocks(blocks);
-        spent.verify += started.elapsed();
-        let started = now();
+        begin.end(&mut spent.verify);
+        let begin = Begin::now();
         for block in checked {
             let block = block.expect("our own block is valid");
             ledger.take(end, Input::Block { from: PeerId(0), block })?;
         }
         ledger.commit(end)?;
+        ledger.settle()?;
         while ledger.poll().is_some() {}
-        spent.ledger += started.elapsed();
+        begin.end(&mut spent.ledger);
         progress(f64::from(next - 1) / f64::from(height));
     }
     Ok(spent)

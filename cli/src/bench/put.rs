@@ -70,6 +70,8 @@ pub struct PutReport {
     pub verify_puts_per_second: f64,
     /// Verified blocks executed and written to log and index, and nothing else: puts a second.
     pub ledger_puts_per_second: f64,
+    /// Of these two together, in microseconds a put.
+    pub ceiling_cpu_us_per_put: f64,
     /// What the cores could do if there were nothing but these two.
     pub ceiling_per_second: f64,
     /// `confirmed_puts_per_second` divided by it.
@@ -111,11 +113,12 @@ pub fn put(
     })?;
     let each = |total: f64| total / puts as f64;
     let [verify, ledger] =
-        [spent.verify, spent.ledger].map(|spent| puts as f64 / spent.as_secs_f64());
+        [spent.verify, spent.ledger].map(|spent| puts as f64 / spent.time.as_secs_f64());
     let confirmed_puts_per_second = puts as f64 / seconds;
-    // Verification takes all cores, the ledger one, and they share them.
+    // Each of them alone, and both on the cores that they share.
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let ceiling_per_second = ledger.min(1.0 / (1.0 / verify + 1.0 / (ledger * cores)));
+    let shared = cores * puts as f64 / (spent.verify.cpu + spent.ledger.cpu).as_secs_f64();
+    let ceiling_per_second = verify.min(ledger).min(shared);
     Ok(PutReport {
         writers: args.writers,
         puts,
@@ -131,6 +134,7 @@ pub fn put(
         kept_bytes_per_put: each(kept as f64),
         verify_puts_per_second: verify,
         ledger_puts_per_second: ledger,
+        ceiling_cpu_us_per_put: each((spent.verify.cpu + spent.ledger.cpu).as_secs_f64() * 1e6),
         ceiling_per_second,
         share_of_ceiling: confirmed_puts_per_second / ceiling_per_second,
     })

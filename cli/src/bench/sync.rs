@@ -120,7 +120,7 @@ pub fn sync(
     let seconds = started.elapsed().as_secs_f64();
     let bytes = std::fs::metadata(one.join("blocks.log"))?.len();
     let [verify, hash, ledger] = [spent.verify, spent.hash, spent.ledger]
-        .map(|spent| f64::from(args.blocks) / spent.as_secs_f64());
+        .map(|spent| f64::from(args.blocks) / spent.time.as_secs_f64());
     let blocks_per_second = f64::from(args.blocks) / seconds;
     let ceiling_per_second = verify.min(hash).min(ledger);
     Ok(SyncReport {

@@ -45,6 +45,8 @@ pub(crate) fn now() -> Time {
 pub(super) struct LedgerStage {
     pub(super) ledger: Ledger<SqliteStore>,
     pub(super) inputs: Receiver<Input>,
+    /// Hears of commits that have ended.
+    pub(super) committed: Receiver<()>,
     pub(super) solutions: Receiver<Solution>,
     /// Of miners at the Stratum port.
     pub(super) blocks: Receiver<Mined>,
@@ -129,6 +131,7 @@ impl LedgerStage {
             recv(self.inputs) -> input => input.ok(),
             recv(self.solutions) -> solution => Some(self.mined(solution.ok()?)),
             recv(self.blocks) -> block => block.ok().map(Input::Mined),
+            recv(self.committed) -> _ => Some(Input::Tick),
             default(until) => Some(Input::Tick),
         }
     }

@@ -105,7 +105,7 @@ impl Step<'_, '_> {
         if head.owner != self.signer {
             return Err(Reason::NotOwner { owner: head.owner }.into());
         }
-        self.rows.set(row, &Head { owner: to, ..head })?;
+        self.rows.set(&row, &Head { owner: to, ..head })?;
         Ok(Effect::None)
     }
 
@@ -152,7 +152,7 @@ impl Step<'_, '_> {
             value_hash: history::value_hash(value),
         };
         let history = history::link(&head.history, &record);
-        self.rows.set(row, &Head { version, deleted, history, ..head })?;
+        self.rows.set(&row, &Head { version, deleted, history, ..head })?;
         let Record { height, txid, writer, .. } = record;
         let row = Version { height, txid, writer, kind, before: head.history, value };
         // The head said that the latest version is one less, so this one does not exist.

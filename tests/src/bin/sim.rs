@@ -8,8 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use rayon::ThreadPoolBuilder;
 use tests::sim::{Counts, Failure, Faults, Options, Plant, run};
+
+/// Half of what the simulator does is to make and drop small things.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Simulates systems of nodes with faults, one for each seed, and checks what must hold.
 #[derive(Debug, Parser)]

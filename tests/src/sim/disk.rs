@@ -271,7 +271,7 @@ impl Store for Disk {
         self.index.body_bytes()
     }
 
-    fn body_lengths(&self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
+    fn body_lengths(&mut self, from: u32, limit: usize) -> Result<Vec<u32>, StoreError> {
         self.index.body_lengths(from, limit)
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// A file, from its making on; another one of the same name has another number.
 pub(crate) type FileId = usize;
@@ -85,7 +86,7 @@ pub(crate) struct Fault {
 
 /// What a thread watches.
 #[derive(Default)]
-struct Watch {
+pub(crate) struct Watch {
     folder: PathBuf,
     folder_inode: u64,
     ids: BTreeMap<u64, FileId>,
@@ -95,8 +96,11 @@ struct Watch {
     calls: u64,
 }
 
+/// A watch that several threads can share.
+pub(crate) type Shared = Arc<Mutex<Watch>>;
+
 thread_local! {
-    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
+    static WATCH: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
 /// Notes from now on what this thread does to an empty folder, and lets calls go wrong.
@@ -105,7 +109,17 @@ pub(crate) fn watch(folder: &Path, fault: Option<Fault>) {
     let folder_inode = std::fs::metadata(folder).expect("the folder is there").ino();
     let folder = folder.to_path_buf();
     let watch = Watch { folder, folder_inode, fault, ..Watch::default() };
-    WATCH.with(|slot| *slot.borrow_mut() = Some(watch));
+    join(Some(Arc::new(Mutex::new(watch))));
+}
+
+/// What this thread watches, if it does.
+pub(crate) fn shared() -> Option<Shared> {
+    WATCH.with(|slot| slot.borrow().clone())
+}
+
+/// Watches what another thread watches, with it.
+pub(crate) fn join(watch: Option<Shared>) {
+    WATCH.with(|slot| *slot.borrow_mut() = watch);
 }
 
 /// Lets other calls go wrong, counted anew.
@@ -121,12 +135,18 @@ pub(crate) fn count() -> usize {
 /// Ends the watch: what was done, and whether a call went wrong.
 pub(crate) fn unwatch() -> (Vec<Op>, bool) {
     let watch = WATCH.with(|slot| slot.borrow_mut().take()).expect("there is a watch");
+    let watch = std::mem::take(&mut *watch.lock().expect("nothing panics while it notes"));
     (watch.ops, watch.fault.is_some_and(|fault| watch.calls >= fault.at))
 }
 
 fn inside<T>(act: impl FnOnce(&mut Watch) -> T) -> Option<T> {
     // Borrowed only if a call is made while one is being noted: not by this file.
-    WATCH.try_with(|slot| slot.try_borrow_mut().ok()?.as_mut().map(act)).ok()?
+    let inside = |slot: &RefCell<Option<Shared>>| {
+        let slot = slot.try_borrow_mut().ok()?;
+        let mut watch = slot.as_ref()?.lock().ok()?;
+        Some(act(&mut watch))
+    };
+    WATCH.try_with(inside).ok()?
 }
 
 impl Watch {

@@ -49,6 +49,8 @@ pub(crate) struct Script {
     pub(crate) network: Network,
     /// Whether old bodies are removed meanwhile.
     pruning: Option<Pruning>,
+    /// Whether another thread writes the index.
+    elsewhere: bool,
     pub(crate) steps: Vec<Step>,
     pub(crate) grower: Grower,
     pub(crate) places: BTreeMap<Hash, Place>,
@@ -122,6 +124,7 @@ impl Script {
         let mut script = Script {
             network,
             pruning: None,
+            elsewhere: seed % 2 == 1,
             steps: Vec::new(),
             places: BTreeMap::from([(genesis.hash, genesis.clone())]),
             grower,
@@ -222,7 +225,17 @@ impl Script {
     }
 
     fn open(&self, folder: &Path) -> Result<Ledger<SqliteStore>, OpenError> {
-        open_with(folder, LedgerOptions { pruning: self.pruning, ..options(&self.network) })
+        let options = LedgerOptions { pruning: self.pruning, ..options(&self.network) };
+        let mut ledger = open_with(folder, options)?;
+        if self.elsewhere {
+            let (writer, _) = ledger.store_mut().write_elsewhere()?;
+            let watch = hooks::shared();
+            std::thread::spawn(move || {
+                hooks::join(watch);
+                writer.run();
+            });
+        }
+        Ok(ledger)
     }
 
     fn run_into(&self, folder: &Path, lived: &mut Lived) -> Result<(), OpenError> {

@@ -37,13 +37,17 @@ impl SqliteArchive {
         let sql = "SELECT offset, length FROM block WHERE hash = ?1";
         let row =
             self.one(sql, [&hash.0[..]], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)))?;
-        let (offset, length) = match row {
-            None => return Ok(Body::Unknown),
-            Some((MISSING, _)) => return Ok(Body::Missing),
-            Some((PRUNED, _)) => return Ok(Body::Pruned),
-            Some(place) => place,
-        };
-        let location = Location { offset: offset.cast_unsigned(), length };
+        match row {
+            None => Ok(Body::Unknown),
+            Some((MISSING, _)) => Ok(Body::Missing),
+            Some((PRUNED, _)) => Ok(Body::Pruned),
+            Some((offset, length)) => {
+                self.read_body_at(hash, Location { offset: offset.cast_unsigned(), length })
+            }
+        }
+    }
+
+    pub(super) fn read_body_at(&self, hash: &Hash, location: Location) -> Result<Body, StoreError> {
         let damaged = |what: &str| {
             Ok(Body::Damaged(Damage { offset: location.offset, what: what.to_string() }))
         };
@@ -117,7 +121,7 @@ impl SqliteStore {
     }
 
     pub(super) fn note_lost(&mut self, hash: &Hash) -> Result<(), StoreError> {
-        let is_main = self.archive.main_height(hash)?.is_some();
+        let is_main = self.main_height(hash)?.is_some();
         self.body_bytes = None;
         self.write(|index| {
             if is_main {
@@ -139,29 +143,11 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Notes where the body of a block is; of several records the last one counts.
-    pub(super) fn index(
-        &mut self,
-        block: &CheckedBlock,
-        location: Location,
-    ) -> Result<(), StoreError> {
-        self.write(|index| {
-            index
-                .prepare_cached(
-                    "INSERT INTO block (hash, header, offset, length) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (hash) DO UPDATE
-                     SET offset = excluded.offset, length = excluded.length",
-                )?
-                .execute(params![
-                    &block.hash().0[..],
-                    &block.header().encode()[..],
-                    location.offset.cast_signed(),
-                    location.length,
-                ])
-        })?;
+    /// Notes where the body of a block is.
+    pub(super) fn index(&mut self, block: &CheckedBlock, location: Location) {
+        self.unwritten.set_body(block.hash(), *block.header(), location);
         self.indexed_end = location.end();
         self.body_bytes = self.body_bytes.map(|bytes| bytes + u64::from(location.length));
-        Ok(())
     }
 
     pub(super) fn read_unindexed(&mut self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -26,6 +26,7 @@ impl SqliteStore {
         if let Some(bytes) = self.body_bytes {
             return Ok(bytes);
         }
+        self.write_out()?;
         let sql = "SELECT COALESCE(SUM(length), 0) FROM block WHERE offset > 0";
         let sum = self.archive.one(sql, [], |row| row.get::<_, i64>(0))?.unwrap_or(0);
         self.body_bytes = Some(sum.cast_unsigned());
@@ -33,24 +34,27 @@ impl SqliteStore {
     }
 
     pub(super) fn read_body_lengths(
-        &self,
+        &mut self,
         from: u32,
         limit: usize,
     ) -> Result<Vec<u32>, StoreError> {
         let sql = "SELECT block.length FROM chain JOIN block ON block.hash = chain.hash
                    WHERE chain.height >= ?1 ORDER BY chain.height LIMIT ?2";
+        self.write_out()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.archive.many(sql, params![from, limit], |row| row.get(0))
     }
 
     pub(super) fn remove_bodies(&mut self, to: u32, side: &[Hash]) -> Result<(), StoreError> {
         self.commit()?;
+        self.wait()?;
         self.end_reads()?;
         let from = self.archive.pruned()? + 1;
         // Space is given back at once, so this commit must not be rolled back by a power cut.
         self.archive.run("PRAGMA synchronous = FULL")?;
         let places = self.write(|index| mark(index, from, to, side))?;
         self.commit()?;
+        self.wait()?;
         self.archive.run("PRAGMA synchronous = NORMAL")?;
         let freed: u64 = places.iter().map(|place| u64::from(place.length)).sum();
         self.body_bytes = self.body_bytes.map(|bytes| bytes.saturating_sub(freed));

@@ -1,0 +1,109 @@
+//! Commits on another thread: what is under way is seen by the ledger, and by nobody else.
+
+use std::thread;
+
+use chain::ledger::{Input, Ledger, Output};
+use chain::params::Network;
+use chain::store::{Archive, SqliteArchive, SqliteStore, Store};
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tests::chains::{Given, clock, free_network, memory_ledger, options, story};
+
+use crate::{assert_alike, audited, config, dump, input, lived, open, straight};
+
+/// Heights of the tips that it says.
+fn tips<S: Store>(ledger: &mut Ledger<S>) -> Vec<u32> {
+    let outputs = std::iter::from_fn(|| ledger.poll());
+    let tips = outputs.filter_map(|output| match output {
+        Output::TipChanged(change) => Some(change.tip.height),
+        _ => None,
+    });
+    tips.collect()
+}
+
+fn take(ledger: &mut Ledger<SqliteStore>, network: &Network, given: &Given) {
+    let now = clock(network, 1000);
+    ledger.take(now, input(given.clone(), 1)).unwrap();
+    ledger.commit(now).unwrap();
+}
+
+#[test]
+fn a_block_is_said_and_shown_when_its_commit_has_ended_and_not_before() {
+    let network = free_network();
+    let given = straight(&network, 3);
+    let folder = TempDir::new().unwrap();
+    let mut ledger = open(folder.path(), &network).unwrap();
+    let (writer, ended) = ledger.store_mut().write_elsewhere().unwrap();
+    let archive = SqliteArchive::open(folder.path(), &network).unwrap();
+    let shown = || archive.tip().unwrap().height;
+    tips(&mut ledger);
+
+    take(&mut ledger, &network, &given[0]);
+    take(&mut ledger, &network, &given[1]);
+    assert_eq!(ledger.store().tip().unwrap().height, 2);
+    assert_eq!((tips(&mut ledger), shown()), (vec![], 0));
+    assert!(ended.try_recv().is_err());
+
+    assert!(writer.step());
+    ended.recv().unwrap();
+    take(&mut ledger, &network, &given[2]);
+    assert_eq!((tips(&mut ledger), shown()), (vec![1], 1), "the first one, whose commit began");
+
+    assert!(writer.step());
+    ledger.settle().unwrap();
+    assert_eq!((tips(&mut ledger), shown()), (vec![2, 3], 3));
+    drop(ledger);
+    assert!(!writer.step(), "the store is gone");
+}
+
+#[test]
+fn without_the_thread_that_writes_the_ledger_fails() {
+    let network = free_network();
+    let given = straight(&network, 2);
+    let folder = TempDir::new().unwrap();
+    let mut ledger = open(folder.path(), &network).unwrap();
+    let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
+    take(&mut ledger, &network, &given[0]);
+    drop(writer);
+    let error = ledger.settle().unwrap_err();
+    assert!(error.to_string().contains("has ended"), "{error}");
+    let now = clock(&network, 1000);
+    assert!(ledger.handle(now, input(given[1].clone(), 1)).is_err(), "it does nothing more");
+    drop(ledger);
+    let ledger = open(folder.path(), &network).unwrap();
+    assert_eq!(ledger.store().tip().unwrap().height, 1, "the log had it");
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn memory_and_disk_are_alike_while_commits_are_under_way(seed in any::<u64>()) {
+        let network = free_network();
+        let given = story(&network, seed, 40);
+        let mut memory = memory_ledger(options(&network));
+        let folder = TempDir::new().unwrap();
+        let mut disk = open(folder.path(), &network).unwrap();
+        let (writer, _) = disk.store_mut().write_elsewhere().unwrap();
+        let writing = thread::spawn(move || writer.run());
+        tips(&mut memory);
+        tips(&mut disk);
+        let mut said = (Vec::new(), Vec::new());
+        for (number, one) in given.iter().enumerate() {
+            memory.handle(clock(&network, 1000), input(one.clone(), 1)).unwrap();
+            take(&mut disk, &network, one);
+            assert_alike(memory.store(), disk.store(), &given[..=number]);
+            said.0.extend(tips(&mut memory));
+            said.1.extend(tips(&mut disk));
+        }
+        disk.handle(clock(&network, 1000), Input::Tick).unwrap();
+        said.1.extend(tips(&mut disk));
+        disk.flush().unwrap();
+        prop_assert_eq!(said.0, said.1);
+        drop(disk);
+        writing.join().unwrap();
+        prop_assert!(audited(folder.path(), &network).is_ok());
+        let expected = lived(&network, &given);
+        prop_assert_eq!(dump(expected.path(), &network), dump(folder.path(), &network));
+    }
+}
