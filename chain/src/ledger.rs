@@ -195,12 +195,13 @@ impl<S: Store> Ledger<S> {
         self.compact_kept_if_long()?;
         self.prune_if_due()?;
         self.say_storage()?;
-        // Once a commit: the list is long.
-        let wanted = self.changed_wanted();
-        self.outbox.extend(wanted);
         self.say_pool_size();
         self.committing.append(&mut self.outbox);
-        self.has_settled().map(|_| ())
+        self.has_settled()?;
+        // Once a commit: the list is long. At once: a list that waits would be heard after newer ones.
+        let wanted = self.changed_wanted();
+        self.sayable.extend(wanted);
+        Ok(())
     }
 
     /// The list of missing bodies, if it may have changed, and before it which of them need no look
@@ -238,8 +239,11 @@ impl<S: Store> Ledger<S> {
     /// When the store fails.
     pub fn flush(&mut self) -> Result<(), StoreError> {
         self.unless_failed(|ledger| {
+            // First: the block that a transaction is in must be in the log when its record goes.
+            ledger.store.commit()?;
             ledger.compact_kept()?;
             ledger.store.flush()?;
+            ledger.committing.append(&mut ledger.outbox);
             ledger.has_settled().map(|_| ())
         })
     }

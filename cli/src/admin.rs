@@ -142,9 +142,10 @@ enum Asked {
     Write(ClientId, Option<Wait>),
     /// `TX`: first the index, then the pool.
     Transaction(ClientId, chain::Hash),
-    /// `TX` of what the pool does not have: a block may have taken it there meanwhile, which the
-    /// index has by then.
+    /// `TX` and `WAIT` of what the pool does not have: a block may have taken it there meanwhile,
+    /// which the index has by then.
     TransactionAgain(ClientId, chain::Hash),
+    WaitAgain(ClientId, chain::Hash),
     /// `WAIT`: likewise.
     Wait(ClientId, chain::Hash),
     /// `BALANCE`.
@@ -160,6 +161,7 @@ impl Asked {
             | Asked::Write(client, _)
             | Asked::Transaction(client, _)
             | Asked::TransactionAgain(client, _)
+            | Asked::WaitAgain(client, _)
             | Asked::Wait(client, _)
             | Asked::Balance(client)
             | Asked::Redis(client) => client,

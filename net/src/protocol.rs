@@ -9,6 +9,7 @@
 //! was asked for. Leaves out: verification, storage, sockets.
 
 mod address;
+mod alarm;
 mod ban;
 mod block_relay;
 pub(crate) mod budget;
@@ -43,6 +44,7 @@ use rand::rngs::StdRng;
 
 use crate::wire::{Hello, KnownAddress, Message};
 pub use address::{AddressBook, BookError, MAX_BOOK};
+use alarm::Alarm;
 use ban::Bans;
 pub use ban::{Ban, MAX_BANS, Subnet, SubnetError};
 use block_relay::BlockRelay;
@@ -68,6 +70,8 @@ pub struct Protocol {
     now: Millis,
     out: Outbox,
     peers: Peers,
+    /// Hellos that are overdue.
+    hellos: Alarm,
     book: AddressBook,
     discouraged: Discouraged,
     bans: Bans,
@@ -118,6 +122,7 @@ impl Protocol {
             now: Millis::default(),
             out: Outbox::default(),
             peers: Peers::default(),
+            hellos: Alarm::default(),
             discouraged: Discouraged::default(),
             bans: Bans::new(&config.bans),
             dialler: Dialler::new(slots, &config.peers, book.anchors()),
@@ -186,12 +191,11 @@ impl Protocol {
 
     /// When to call [`Protocol::handle`] with [`Input::Tick`] if nothing happens before.
     pub fn wake_at(&self) -> Option<Millis> {
-        let timing = &self.config.timing;
         let times = [
             self.dialler.wake_at(),
-            handshake::wake_at(&self.peers, timing.hello_ms),
-            self.pings.wake_at(timing),
-            self.sync.wake_at(timing),
+            self.hellos.wake_at(),
+            self.pings.wake_at(),
+            self.sync.wake_at(),
             self.blocks.wake_at(),
             self.relay.wake_at(),
             self.serving.wake_at(self.now),
@@ -304,9 +308,9 @@ impl Protocol {
     /// Does everything that is due.
     fn tick(&mut self) {
         let (now, timing) = (self.now, self.config.timing);
-        let mut gone = handshake::overdue(&self.peers, now, timing.hello_ms);
+        let mut gone = handshake::overdue(&self.peers, now, timing.hello_ms, &mut self.hellos);
         gone.extend(self.pings.tick(now, &timing, &mut self.rng, &mut self.out));
-        gone.extend(self.sync.tick(now, &timing, &mut self.out));
+        gone.extend(self.sync.tick(now, &mut self.out));
         gone.into_iter().for_each(|(peer, reason)| self.drop_peer(peer, reason));
         self.relay.tick(now, !self.sync.is_far_behind(), &timing, &mut self.out);
         self.with_blocks(BlockRelay::tick);

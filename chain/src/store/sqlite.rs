@@ -420,6 +420,25 @@ impl SqliteStore {
         self.write_now(|index| unwritten.write(index))
     }
 
+    /// Begins to commit everything, or does it where there is no other thread.
+    fn begin_commit(&mut self) -> Result<(), StoreError> {
+        // The index must never know of a block that a power cut could take away.
+        self.archive.log.sync()?;
+        self.wait()?;
+        if self.unwritten.is_empty() && !self.is_writing {
+            return Ok(());
+        }
+        self.unwritten.set_log_end(self.indexed_end);
+        // What was written at once is seen by nobody but the connection that wrote it.
+        if self.writer.is_some() && !self.is_writing {
+            return self.hand_over();
+        }
+        self.write_out()?;
+        self.archive.run("COMMIT")?;
+        self.is_writing = false;
+        Ok(())
+    }
+
     /// What SQLite does not have yet, newest first.
     fn held_back(&self) -> impl Iterator<Item = &Unwritten> {
         let on_their_way = self.writer.as_ref().and_then(Writer::rows);
@@ -571,7 +590,7 @@ impl Store for SqliteStore {
             return Ok(());
         }
         // A branch is not shown to anybody before it is whole; anything else may be.
-        if self.is_writing { self.write_out() } else { self.commit() }
+        if self.is_writing { self.write_out() } else { self.begin_commit() }
     }
 
     fn lose_body(&mut self, hash: &Hash) -> Result<(), StoreError> {
@@ -623,25 +642,13 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        // The index must never know of a block that a power cut could take away.
-        self.archive.log.sync()?;
-        self.wait()?;
-        if self.unwritten.is_empty() && !self.is_writing {
-            return Ok(());
-        }
-        self.unwritten.set_log_end(self.indexed_end);
-        // What was written at once is seen by nobody but the connection that wrote it.
-        if self.writer.is_some() && !self.is_writing {
-            return self.hand_over();
-        }
-        self.write_out()?;
-        self.archive.run("COMMIT")?;
-        self.is_writing = false;
+        self.begin_commit()?;
+        self.note_asked();
         Ok(())
     }
 
     fn is_settled(&mut self) -> Result<bool, StoreError> {
-        self.is_back()
+        self.has_done_what_was_asked()
     }
 
     fn settle(&mut self) -> Result<(), StoreError> {

@@ -105,8 +105,12 @@ impl Admin {
                 return self.settle();
             }
             (Asked::Wait(client, txid), Answer::Status(PoolStatus::Unknown)) => {
-                self.lives.forget(client);
-                Err(unknown(&txid))
+                self.asked.remove(&request);
+                let again = self.read(Asked::WaitAgain(client, txid), Read::Inclusion(txid));
+                return again.unwrap_or_else(|failure| {
+                    self.lives.forget(client);
+                    self.finish(client, &Err(failure));
+                });
             }
             (Asked::Transaction(client, txid), Answer::Status(PoolStatus::Unknown)) => {
                 self.asked.remove(&request);
@@ -143,12 +147,14 @@ impl Admin {
                     self.finish(asked.client(), &Err(failure));
                 }
             }
-            (Asked::TransactionAgain(client, txid), Err(failure))
-                if failure.code == Code::NotFound =>
-            {
+            (
+                Asked::TransactionAgain(client, txid) | Asked::WaitAgain(client, txid),
+                Err(failure),
+            ) if failure.code == Code::NotFound => {
+                self.lives.forget(client);
                 self.finish(client, &Err(unknown(&txid)));
             }
-            (Asked::Wait(_, txid), Ok(included)) => {
+            (Asked::Wait(_, txid) | Asked::WaitAgain(_, txid), Ok(included)) => {
                 let wanted = self.lives.found(&txid, included, self.status.height());
                 wanted.map(|height| self.want_height(height).ok());
                 self.settle();

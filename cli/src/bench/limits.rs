@@ -131,13 +131,25 @@ pub(super) fn limits(
     progress: &mut dyn FnMut(f64),
 ) -> Result<Limits, BenchError> {
     let archive = SqliteArchive::open(source, network)?;
-    let height = archive.tip()?.height;
-    let verifier = Verifier::new(network.clone(), Arc::new(KeyValue), [0; 32]);
     let folder = temp.join("limit");
     std::fs::create_dir(&folder)?;
     let mut ledger = open(&folder, network, None)?;
     let (index_writer, _) = ledger.store_mut().write_elsewhere()?;
-    std::thread::spawn(move || index_writer.run());
+    std::thread::scope(|scope| {
+        // Ends with the ledger, which is dropped at the end of the measurement.
+        scope.spawn(move || index_writer.run());
+        measure(&archive, network, ledger, progress)
+    })
+}
+
+fn measure(
+    archive: &SqliteArchive,
+    network: &Network,
+    mut ledger: Ledger<SqliteStore>,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Limits, BenchError> {
+    let height = archive.tip()?.height;
+    let verifier = Verifier::new(network.clone(), Arc::new(KeyValue), [0; 32]);
     let end = time_of(network, u32::MAX / 4);
     let mut spent = Limits::default();
     let mut next = 1;

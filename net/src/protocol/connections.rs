@@ -40,6 +40,7 @@ impl Protocol {
             _ => None,
         };
         self.peers.insert(id, peer);
+        self.hellos.set(self.now + self.config.timing.hello_ms);
         self.merits.connected(id);
         self.list_peers.changed = true;
         match (admission, candidate) {

@@ -14,6 +14,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::address::AddressBook;
+use super::alarm::Alarm;
 use super::ban::Bans;
 use super::config::Timing;
 use super::discouraged::Discouraged;
@@ -50,6 +51,7 @@ pub(crate) struct Dialler {
     nodes: BTreeMap<SocketAddr, NodeId>,
     book_at: Millis,
     feeler_at: Option<Millis>,
+    alarm: Alarm,
     slots: usize,
 }
 
@@ -66,10 +68,22 @@ impl Known<'_> {
         node.is_some_and(|node| self.peers.by_node(node).is_some())
     }
 
-    fn is_taken_or_bad(&self, address: &SocketAddr, now: Millis) -> bool {
-        self.discouraged.contains(address.ip(), now)
-            || self.bans.contains(address.ip(), now)
-            || self.peers.iter().any(|(_, peer)| peer.listens_at() == Some(*address))
+    fn is_bad(&self, ip: IpAddr, now: Millis) -> bool {
+        self.discouraged.contains(ip, now) || self.bans.contains(ip, now)
+    }
+}
+
+/// The peers we have, in the form in which many addresses are compared with them.
+struct Have {
+    nodes: BTreeSet<NodeId>,
+    addresses: BTreeSet<SocketAddr>,
+}
+
+impl Have {
+    fn new(peers: &Peers) -> Have {
+        let nodes = peers.iter().map(|(_, peer)| peer.node_id).collect();
+        let addresses = peers.iter().filter_map(|(_, peer)| peer.listens_at()).collect();
+        Have { nodes, addresses }
     }
 }
 
@@ -89,6 +103,7 @@ impl Dialler {
         let anchors = anchors.iter().copied().collect();
         let mut dialler = Dialler { slots, anchors, ..Dialler::default() };
         fixed.iter().for_each(|address| dialler.add_fixed(*address));
+        dialler.alarm.reset(dialler.due_at());
         dialler
     }
 
@@ -96,6 +111,7 @@ impl Dialler {
     pub(crate) fn add_fixed(&mut self, address: SocketAddr) {
         if self.fixed.len() < MAX_FIXED {
             self.fixed.entry(address).or_default().next_at = Millis::default();
+            self.alarm.reset(self.due_at());
         }
     }
 
@@ -137,21 +153,19 @@ impl Dialler {
     ) {
         self.links.remove(address);
         self.feeler.take_if(|feeler| feeler == address);
-        let Some(fixed) = self.fixed.get_mut(address) else { return };
-        fixed.failures = match ending {
-            Ending::Fair => 0,
-            Ending::Failed | Ending::Violation => fixed.failures.saturating_add(1),
-        };
-        let wait_ms = match ending {
-            Ending::Violation => timing.backoff_max_ms,
-            _ => backoff_ms(
-                fixed.failures,
-                timing.backoff_first_ms,
-                timing.fixed_backoff_max_ms,
-                rng,
-            ),
-        };
-        fixed.next_at = now + wait_ms;
+        if let Some(fixed) = self.fixed.get_mut(address) {
+            fixed.failures = match ending {
+                Ending::Fair => 0,
+                Ending::Failed | Ending::Violation => fixed.failures.saturating_add(1),
+            };
+            let most_ms = timing.fixed_backoff_max_ms;
+            let wait_ms = match ending {
+                Ending::Violation => timing.backoff_max_ms,
+                _ => backoff_ms(fixed.failures, timing.backoff_first_ms, most_ms, rng),
+            };
+            fixed.next_at = now + wait_ms;
+        }
+        self.alarm.reset(self.due_at());
     }
 
     /// Dials what is due.
@@ -164,6 +178,9 @@ impl Dialler {
         rng: &mut StdRng,
         out: &mut Outbox,
     ) {
+        if now < self.book_at && !self.alarm.is_due(now) {
+            return;
+        }
         for (address, fixed) in &mut self.fixed {
             if self.links.contains(address) || now < fixed.next_at {
                 continue;
@@ -185,6 +202,7 @@ impl Dialler {
             self.feeler_at = Some(now + timing.feeler_ms);
             self.feel(now, book, known, rng, out);
         }
+        self.alarm.reset(self.due_at());
     }
 
     fn fill_slots(
@@ -195,10 +213,12 @@ impl Dialler {
         rng: &mut StdRng,
         out: &mut Outbox,
     ) {
+        let have = Have::new(known.peers);
         while self.has_free_slot() {
             let groups = self.groups();
             let allowed = |address: &SocketAddr| {
-                self.is_free(address, known, now) && !groups.contains(&Group::of(address.ip()))
+                self.is_free(address, known, &have, now)
+                    && !groups.contains(&Group::of(address.ip()))
             };
             let anchor = self.anchors.iter().position(allowed);
             let picked = match anchor {
@@ -226,7 +246,8 @@ impl Dialler {
         if self.slots == 0 || self.feeler.is_some() || known.peers.iter().next().is_none() {
             return;
         }
-        let allowed = |address: &SocketAddr| self.is_free(address, known, now);
+        let have = Have::new(known.peers);
+        let allowed = |address: &SocketAddr| self.is_free(address, known, &have, now);
         if let Some(address) = book.pick_for_test(now, rng, allowed) {
             self.feeler = Some(address);
             self.links.insert(address);
@@ -235,11 +256,12 @@ impl Dialler {
     }
 
     /// Whether nothing but the choice of groups speaks against dialling an address of the book.
-    fn is_free(&self, address: &SocketAddr, known: Known<'_>, now: Millis) -> bool {
+    fn is_free(&self, address: &SocketAddr, known: Known<'_>, have: &Have, now: Millis) -> bool {
         !self.links.contains(address)
             && !self.fixed.contains_key(address)
-            && !known.is_connected(self.nodes.get(address))
-            && !known.is_taken_or_bad(address, now)
+            && !have.addresses.contains(address)
+            && !self.nodes.get(address).is_some_and(|node| have.nodes.contains(node))
+            && !known.is_bad(address.ip(), now)
     }
 
     /// The groups we have a connection to, or are about to. The local one is not counted: those
@@ -259,6 +281,10 @@ impl Dialler {
     }
 
     pub(crate) fn wake_at(&self) -> Option<Millis> {
+        self.alarm.wake_at()
+    }
+
+    pub(crate) fn due_at(&self) -> Option<Millis> {
         let idle = self.fixed.iter().filter(|(address, _)| !self.links.contains(*address));
         let fixed = idle.map(|(_, fixed)| fixed.next_at).min();
         let book = self.has_free_slot().then_some(self.book_at);

@@ -42,14 +42,26 @@ impl Bench {
     }
 
     pub(super) fn with_book(config: Config, book: AddressBook) -> Bench {
-        Bench { protocol: Protocol::new(config, book, 1), now: START, next_peer: 1 }
+        let protocol = Protocol::new(config, book, 1);
+        check_alarms(&protocol);
+        Bench { protocol, now: START, next_peer: 1 }
     }
 
     /// Gives an input and takes all outputs but the lists of peers and saved books.
     pub(super) fn input(&mut self, input: Input) -> Vec<Output> {
+        let before = alarms(&self.protocol);
         self.protocol.handle(self.now, input);
-        let outputs = std::iter::from_fn(|| self.protocol.poll());
-        outputs.filter(|o| !matches!(o, Output::Peers(_) | Output::SaveBook(_))).collect()
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.protocol.poll()).collect();
+        check_alarms(&self.protocol);
+        if !outputs.iter().any(|output| matches!(output, Output::Disconnect { .. })) {
+            let rang = before.iter().zip(alarms(&self.protocol));
+            for ((name, at, _), (_, wake_at, due_at)) in rang {
+                let rang = at.is_some_and(|at| at <= self.now);
+                assert!(!rang || wake_at == due_at, "{name}: {wake_at:?}, not {due_at:?}");
+            }
+        }
+        let shown = |output: &Output| !matches!(output, Output::Peers(_) | Output::SaveBook(_));
+        outputs.into_iter().filter(shown).collect()
     }
 
     /// The list of peers as people see it.
@@ -106,6 +118,32 @@ impl Bench {
 
     pub(super) fn ledger(&mut self, output: ledger::Output) -> Vec<Output> {
         self.input(Input::Ledger(output))
+    }
+}
+
+/// An alarm: its name, what it is set to, and what a look at everything gives.
+type Set = (&'static str, Option<Millis>, Option<Millis>);
+
+fn alarms(protocol: &Protocol) -> Vec<Set> {
+    let Protocol { peers, hellos, pings, sync, relay, serving, dialler, now, .. } = protocol;
+    let timing = &protocol.config.timing;
+    let hello_at = handshake::missing(peers, timing.hello_ms).map(|(_, until)| until).min();
+    let mut list = vec![
+        ("hellos", hellos.wake_at(), hello_at),
+        ("pings", pings.wake_at(), pings.due_at(timing)),
+        ("serving", serving.wake_at(*now), serving.due_at(*now)),
+        ("dialler", dialler.wake_at(), dialler.due_at()),
+    ];
+    list.extend(sync.alarms());
+    list.extend(relay.alarms());
+    list
+}
+
+/// Checks that no part of the protocol sleeps through what is due,.
+pub(super) fn check_alarms(protocol: &Protocol) {
+    for (name, wake_at, due_at) in alarms(protocol) {
+        let in_time = due_at.is_none_or(|due_at| wake_at.is_some_and(|at| at <= due_at));
+        assert!(in_time, "{name} sleeps until {wake_at:?} and is due at {due_at:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chain::ledger::PeerId;
 
+use super::alarm::Alarm;
 use super::config::Config;
 use super::peers::{Peer, Peers};
 use super::port::{Direction, Millis, Reason};
@@ -97,16 +98,24 @@ pub(crate) fn greet(peer: &mut Peer, hello: Hello) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Connections whose hello is overdue.
-pub(crate) fn overdue(peers: &Peers, now: Millis, hello_ms: u64) -> Vec<(PeerId, Reason)> {
-    let late = peers
-        .iter()
-        .filter(|(_, peer)| peer.hello.is_none() && now >= peer.connected_at + hello_ms);
-    late.map(|(id, _)| (id, Reason::HelloTimeout)).collect()
+/// Connections whose hello is overdue. Has the alarm set for the others.
+pub(crate) fn overdue(
+    peers: &Peers,
+    now: Millis,
+    hello_ms: u64,
+    alarm: &mut Alarm,
+) -> Vec<(PeerId, Reason)> {
+    if !alarm.is_due(now) {
+        return Vec::new();
+    }
+    let (late, others): (Vec<_>, Vec<_>) =
+        missing(peers, hello_ms).partition(|(_, until)| now >= *until);
+    alarm.reset(others.into_iter().map(|(_, until)| until).min());
+    late.into_iter().map(|(id, _)| (id, Reason::HelloTimeout)).collect()
 }
 
-/// When the next hello is overdue.
-pub(crate) fn wake_at(peers: &Peers, hello_ms: u64) -> Option<Millis> {
-    let waiting = peers.iter().filter(|(_, peer)| peer.hello.is_none());
-    waiting.map(|(_, peer)| peer.connected_at + hello_ms).min()
+/// Connections without a hello, and how long they may be that.
+pub(crate) fn missing(peers: &Peers, hello_ms: u64) -> impl Iterator<Item = (PeerId, Millis)> {
+    let silent = peers.iter().filter(|(_, peer)| peer.hello.is_none());
+    silent.map(move |(id, peer)| (id, peer.connected_at + hello_ms))
 }

@@ -6,6 +6,7 @@ use chain::ledger::PeerId;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::alarm::Alarm;
 use super::config::Timing;
 use super::outbox::Outbox;
 use super::port::{Millis, Reason};
@@ -31,6 +32,7 @@ struct Open {
 #[derive(Debug, Default)]
 pub(crate) struct Pings {
     peers: BTreeMap<PeerId, Pulse>,
+    alarm: Alarm,
 }
 
 impl Pings {
@@ -44,6 +46,7 @@ impl Pings {
             shortest_ms: None,
         };
         self.peers.insert(peer, pulse);
+        self.alarm.set(now);
     }
 
     pub(crate) fn removed(&mut self, peer: PeerId) {
@@ -54,6 +57,7 @@ impl Pings {
     pub(crate) fn probe(&mut self, peer: PeerId, now: Millis) {
         if let Some(pulse) = self.peers.get_mut(&peer) {
             pulse.next_at = now;
+            self.alarm.set(now);
         }
     }
 
@@ -70,6 +74,7 @@ impl Pings {
             let took_ms = now - open.sent_at;
             pulse.round_trip_ms = Some(took_ms);
             pulse.shortest_ms = Some(pulse.shortest_ms.map_or(took_ms, |ms| ms.min(took_ms)));
+            self.alarm.set(pulse.next_at);
         }
     }
 
@@ -91,33 +96,42 @@ impl Pings {
         out: &mut Outbox,
     ) -> Vec<(PeerId, Reason)> {
         let mut gone = Vec::new();
-        for (peer, pulse) in &mut self.peers {
-            match &pulse.open {
-                Some(open) if now >= deadline(pulse, open, timing) => {
-                    gone.push((*peer, Reason::PingTimeout));
-                }
-                None if now >= pulse.next_at => {
-                    let nonce = rng.random();
-                    out.send(*peer, Message::Ping(nonce));
-                    pulse.open = Some(Open { nonce, sent_at: now });
-                    pulse.next_at = now + timing.ping_interval_ms;
-                }
-                _ => {}
-            }
+        if !self.alarm.is_due(now) {
+            return gone;
         }
+        for (peer, pulse) in &mut self.peers {
+            if now < pulse.due_at(timing) {
+                continue;
+            }
+            if pulse.open.take().is_some() {
+                gone.push((*peer, Reason::PingTimeout));
+                continue;
+            }
+            let nonce = rng.random();
+            out.send(*peer, Message::Ping(nonce));
+            pulse.open = Some(Open { nonce, sent_at: now });
+            pulse.next_at = now + timing.ping_interval_ms;
+        }
+        self.alarm.reset(self.due_at(timing));
         gone
     }
 
-    pub(crate) fn wake_at(&self, timing: &Timing) -> Option<Millis> {
-        let times = self.peers.values().map(|pulse| match &pulse.open {
-            Some(open) => deadline(pulse, open, timing),
-            None => pulse.next_at,
-        });
-        times.min()
+    pub(crate) fn due_at(&self, timing: &Timing) -> Option<Millis> {
+        self.peers.values().map(|pulse| pulse.due_at(timing)).min()
+    }
+
+    pub(crate) fn wake_at(&self) -> Option<Millis> {
+        self.alarm.wake_at()
     }
 }
 
-/// A pong may wait behind blocks on a slow line, so anything heard puts the end off.
-fn deadline(pulse: &Pulse, open: &Open, timing: &Timing) -> Millis {
-    open.sent_at.max(pulse.last_heard) + timing.pong_ms
+impl Pulse {
+    /// When to send the next ping, or when the last one is in vain. A pong may wait behind blocks
+    /// on a slow line, so anything heard puts that off.
+    fn due_at(&self, timing: &Timing) -> Millis {
+        match &self.open {
+            Some(open) => open.sent_at.max(self.last_heard) + timing.pong_ms,
+            None => self.next_at,
+        }
+    }
 }

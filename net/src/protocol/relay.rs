@@ -15,6 +15,7 @@ use chain::{Hash, sha256d};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::alarm::Alarm;
 use super::config::Timing;
 use super::outbox::Outbox;
 use super::port::{Direction, Millis, Reason, Work};
@@ -63,6 +64,8 @@ pub(crate) struct Relay {
     listeners: BTreeMap<PeerId, Listener>,
     /// When all peers that connected to us are announced what waits for them.
     inbound_at: Option<Millis>,
+    /// For announcements.
+    alarm: Alarm,
     fetches: Fetches,
 }
 
@@ -76,6 +79,7 @@ impl Relay {
             settled: RecentSet::new(MAX_SETTLED),
             listeners: BTreeMap::new(),
             inbound_at: None,
+            alarm: Alarm::default(),
             fetches: Fetches::default(),
         }
     }
@@ -99,6 +103,7 @@ impl Relay {
             announce_at: (!self.order.is_empty()).then_some(now),
             backlogged: false,
         };
+        self.alarm.set(listener.due_at());
         self.listeners.insert(peer, listener);
         self.fetches.ready(peer, now);
     }
@@ -112,6 +117,7 @@ impl Relay {
     pub(crate) fn set_backlogged(&mut self, peer: PeerId, backlogged: bool) {
         if let Some(listener) = self.listeners.get_mut(&peer) {
             listener.backlogged = backlogged;
+            self.alarm.set(listener.due_at());
         }
     }
 
@@ -144,6 +150,7 @@ impl Relay {
                         .inbound_at
                         .get_or_insert_with(|| now + delay_ms(timing.announce_inbound_ms, rng)),
                 });
+                self.alarm.set(listener.due_at());
             }
         }
     }
@@ -237,12 +244,14 @@ impl Relay {
     pub(crate) fn tick(&mut self, now: Millis, may_fetch: bool, timing: &Timing, out: &mut Outbox) {
         self.take_out(TAKEN_A_STEP);
         self.inbound_at.take_if(|at| now >= *at);
-        for (peer, listener) in &mut self.listeners {
-            let due = listener.announce_at.is_some_and(|at| now >= at);
-            if due && !listener.backlogged {
-                let all = announce(*peer, listener, &self.order, out);
-                listener.announce_at = (!all).then_some(now);
+        if self.alarm.is_due(now) {
+            for (peer, listener) in &mut self.listeners {
+                if listener.due_at().is_some_and(|at| now >= at) {
+                    let all = announce(*peer, listener, &self.order, out);
+                    listener.announce_at = (!all).then_some(now);
+                }
             }
+            self.alarm.reset(self.announcements_due_at());
         }
         self.fetches.expire(now);
         if may_fetch {
@@ -250,11 +259,30 @@ impl Relay {
         }
     }
 
+    fn announcements_due_at(&self) -> Option<Millis> {
+        self.listeners.values().filter_map(Listener::due_at).min()
+    }
+
     pub(crate) fn wake_at(&self) -> Option<Millis> {
-        let reading = self.listeners.values().filter(|listener| !listener.backlogged);
-        let announcements = reading.filter_map(|listener| listener.announce_at);
         let taken = (!self.taken.is_empty()).then_some(Millis(0));
-        announcements.chain(self.fetches.wake_at()).chain(taken).min()
+        [self.alarm.wake_at(), self.fetches.wake_at(), taken].into_iter().flatten().min()
+    }
+
+    /// For each alarm what it is set to, and what a look at everything gives.
+    #[cfg(test)]
+    pub(crate) fn alarms(&self) -> [(&'static str, Option<Millis>, Option<Millis>); 2] {
+        let (alarm, fetches) = (self.alarm.wake_at(), &self.fetches);
+        [
+            ("announcements", alarm, self.announcements_due_at()),
+            ("fetches", fetches.wake_at(), fetches.due_at()),
+        ]
+    }
+}
+
+impl Listener {
+    /// When it is to be told something.
+    fn due_at(&self) -> Option<Millis> {
+        self.announce_at.filter(|_| !self.backlogged)
     }
 }
 

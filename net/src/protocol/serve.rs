@@ -3,7 +3,7 @@
 //! Little is fetched ahead: two blocks at a time, one answer of headers, and nothing while the
 //! peer's output buffer is full. So a peer that asks much and reads little costs little memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chain::Hash;
 use chain::ledger::PeerId;
@@ -72,6 +72,8 @@ struct Customer {
 #[derive(Debug, Default)]
 pub(crate) struct Serving {
     customers: BTreeMap<PeerId, Customer>,
+    /// Those of them that wait for transactions or answers.
+    waiting: BTreeSet<PeerId>,
 }
 
 impl Serving {
@@ -81,6 +83,7 @@ impl Serving {
 
     pub(crate) fn removed(&mut self, peer: PeerId) {
         self.customers.remove(&peer);
+        self.waiting.remove(&peer);
     }
 
     pub(crate) fn set_backlogged(&mut self, peer: PeerId, out: &mut Outbox) {
@@ -145,6 +148,7 @@ impl Serving {
             return Err(Reason::Protocol("asks for more transactions than it reads"));
         }
         customer.txids.extend(txids);
+        self.waiting.insert(peer);
         Ok(())
     }
 
@@ -152,6 +156,7 @@ impl Serving {
     pub(crate) fn asked(&mut self, peer: PeerId, ask: Ask, out: &mut Outbox) {
         let Some(customer) = self.customers.get_mut(&peer) else { return };
         customer.asks.push_back(ask);
+        self.waiting.insert(peer);
         if customer.asks.len() > MAX_ASKS
             && let Some(oldest) = customer.asks.pop_front()
         {
@@ -173,46 +178,26 @@ impl Serving {
         answer: impl Fn(&Ask) -> Answer,
         out: &mut Outbox,
     ) {
-        for (peer, customer) in &mut self.customers {
-            if customer.backlogged {
-                continue;
+        self.waiting.retain(|peer| {
+            let Some(customer) = self.customers.get_mut(peer) else { return false };
+            if !customer.backlogged {
+                customer.answer(*peer, &answer, out);
+                customer.send_transactions(*peer, &find, out);
             }
-            let mut answered = 0;
-            customer.more_answers = false;
-            customer.asks.retain(|ask| {
-                if answered >= TRANSACTIONS_FULL_BYTES {
-                    customer.more_answers = true;
-                    return true;
-                }
-                match answer(ask) {
-                    Answer::Send(message) => {
-                        answered += answer_bytes(&message);
-                        out.send(*peer, message);
-                        false
-                    }
-                    Answer::Later => true,
-                }
-            });
-            let (mut list, mut bytes) = (Vec::new(), 0);
-            while bytes < TRANSACTIONS_FULL_BYTES && list.len() < MAX_TRANSACTIONS {
-                let Some(txid) = customer.txids.pop_front() else { break };
-                if let Some(found) = find(&txid) {
-                    bytes += found.len();
-                    list.push(found.to_vec());
-                }
-            }
-            if !list.is_empty() {
-                out.send(*peer, Message::Transactions(list));
-            }
-        }
+            !customer.asks.is_empty() || !customer.txids.is_empty()
+        });
     }
 
-    /// At once, while somebody can be sent more transactions.
+    /// At once, while somebody can be sent more.
     pub(crate) fn wake_at(&self, now: Millis) -> Option<Millis> {
-        let waiting = |customer: &Customer| {
-            !customer.backlogged && (customer.more_answers || !customer.txids.is_empty())
-        };
-        self.customers.values().any(waiting).then_some(now)
+        let mut waiting = self.waiting.iter().filter_map(|peer| self.customers.get(peer));
+        waiting.any(Customer::is_due).then_some(now)
+    }
+
+    /// The same after a look at everybody.
+    #[cfg(test)]
+    pub(crate) fn due_at(&self, now: Millis) -> Option<Millis> {
+        self.customers.values().any(Customer::is_due).then_some(now)
     }
 
     /// Changes a peer's requests, then fetches what may be fetched.
@@ -233,6 +218,51 @@ impl Serving {
         {
             customer.blocks_ahead += 1;
             out.work(Work::ServeBlock { to: peer, hash });
+        }
+    }
+}
+
+impl Customer {
+    /// Whether it can be sent more.
+    fn is_due(&self) -> bool {
+        !self.backlogged && (self.more_answers || !self.txids.is_empty())
+    }
+
+    fn answer(&mut self, peer: PeerId, answer: impl Fn(&Ask) -> Answer, out: &mut Outbox) {
+        let mut answered = 0;
+        self.more_answers = false;
+        self.asks.retain(|ask| {
+            if answered >= TRANSACTIONS_FULL_BYTES {
+                self.more_answers = true;
+                return true;
+            }
+            match answer(ask) {
+                Answer::Send(message) => {
+                    answered += answer_bytes(&message);
+                    out.send(peer, message);
+                    false
+                }
+                Answer::Later => true,
+            }
+        });
+    }
+
+    fn send_transactions<'a>(
+        &mut self,
+        peer: PeerId,
+        find: impl Fn(&Hash) -> Option<&'a [u8]>,
+        out: &mut Outbox,
+    ) {
+        let (mut list, mut bytes) = (Vec::new(), 0);
+        while bytes < TRANSACTIONS_FULL_BYTES && list.len() < MAX_TRANSACTIONS {
+            let Some(txid) = self.txids.pop_front() else { break };
+            if let Some(found) = find(&txid) {
+                bytes += found.len();
+                list.push(found.to_vec());
+            }
+        }
+        if !list.is_empty() {
+            out.send(peer, Message::Transactions(list));
         }
     }
 }

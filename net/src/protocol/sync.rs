@@ -6,6 +6,7 @@
 //! body is sent only to who asked for it. Blocks that `block_relay` fetches are held back here.
 
 mod download;
+mod overdue;
 mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,7 @@ use chain::header::{HEADER_BYTES, Header};
 use chain::ledger::{AssumedBlocks, PeerId, TipChange};
 use chain::store::ChainPoint;
 
+use super::alarm::Alarm;
 use super::config::Timing;
 use super::outbox::Outbox;
 use super::port::{Millis, Reason, Work};
@@ -52,8 +54,8 @@ struct Source {
     bodies_from: u32,
     /// Headers it is known to have.
     known: RecentSet<Hash>,
-    /// Since when it owes us an answer.
-    asked_at: Option<Millis>,
+    /// It owes us an answer, until then.
+    answer_by: Option<Millis>,
     /// Under judgement.
     unjudged: VecDeque<Batch>,
     /// Something of it was not looked at: ask again when the verdicts are in.
@@ -95,14 +97,23 @@ pub(crate) struct Sync {
     view: Option<View>,
     sources: BTreeMap<PeerId, Source>,
     downloads: Downloads,
+    /// For answers.
+    alarm: Alarm,
+    headers_ms: u64,
     /// Blocks whose signatures need no look.
     assumed: AssumedBlocks,
 }
 
 impl Sync {
     pub(crate) fn new(timing: &Timing) -> Sync {
-        let (downloads, assumed) = (Downloads::new(timing), AssumedBlocks::default());
-        Sync { view: None, sources: BTreeMap::new(), downloads, assumed }
+        Sync {
+            view: None,
+            sources: BTreeMap::new(),
+            downloads: Downloads::new(timing),
+            alarm: Alarm::default(),
+            headers_ms: timing.headers_ms,
+            assumed: AssumedBlocks::default(),
+        }
     }
 
     /// Height of our tip.
@@ -127,7 +138,7 @@ impl Sync {
             height,
             bodies_from: 0,
             known: RecentSet::new(MAX_KNOWN),
-            asked_at: None,
+            answer_by: None,
             unjudged: VecDeque::new(),
             ask_again: false,
             continued: None,
@@ -154,8 +165,9 @@ impl Sync {
         let (Some(view), Some(source)) = (&self.view, self.sources.get_mut(&peer)) else {
             return;
         };
-        if source.asked_at.is_none() {
-            source.asked_at = Some(now);
+        if source.answer_by.is_none() {
+            source.answer_by = Some(now + self.headers_ms);
+            self.alarm.set(source.answer_by);
             let from = from.or(source.followed);
             source.continued = from.or(source.continued);
             let mut locator: Vec<Hash> =
@@ -167,7 +179,7 @@ impl Sync {
 
     /// Whether the peer owes us headers.
     pub(crate) fn is_asked(&self, peer: PeerId) -> bool {
-        self.sources.get(&peer).is_some_and(|source| source.asked_at.is_some())
+        self.sources.get(&peer).is_some_and(|source| source.answer_by.is_some())
     }
 
     /// Takes headers, asked for or announced.
@@ -179,7 +191,7 @@ impl Sync {
         out: &mut Outbox,
     ) -> Result<(), Reason> {
         let Some(source) = self.sources.get_mut(&peer) else { return Ok(()) };
-        let was_asked = source.asked_at.take().is_some();
+        let was_asked = source.answer_by.take().is_some();
         if headers.is_empty() {
             if was_asked {
                 self.assign(now, out); // bodies may be missing of headers that we have
@@ -349,34 +361,10 @@ impl Sync {
         }
     }
 
-    /// Gives up on what is overdue; returns the peers to drop.
-    pub(crate) fn tick(
-        &mut self,
-        now: Millis,
-        timing: &Timing,
-        out: &mut Outbox,
-    ) -> Vec<(PeerId, Reason)> {
-        let late = |source: &Source| {
-            source.asked_at.is_some_and(|asked_at| now >= asked_at + timing.headers_ms)
-        };
-        let silent = self.sources.iter().filter(|(_, source)| late(source));
-        let mut gone: Vec<PeerId> = silent.map(|(peer, _)| *peer).collect();
-        if self.downloads.wake_at().is_some_and(|at| now >= at) {
-            let spans = spans(&self.sources);
-            gone.extend(self.downloads.expire(now, &spans));
-            self.downloads.assign(now, &spans, out);
-        }
-        gone.into_iter().map(|peer| (peer, Reason::Stalled)).collect()
-    }
-
-    pub(crate) fn wake_at(&self, timing: &Timing) -> Option<Millis> {
-        let asked = self.sources.values().filter_map(|source| source.asked_at);
-        let headers = asked.min().map(|asked_at| asked_at + timing.headers_ms);
-        headers.into_iter().chain(self.downloads.wake_at()).min()
-    }
-
     fn assign(&mut self, now: Millis, out: &mut Outbox) {
-        self.downloads.assign(now, &spans(&self.sources), out);
+        if self.downloads.wanted_height().is_some() {
+            self.downloads.assign(now, &spans(&self.sources), out);
+        }
     }
 }
 

@@ -224,6 +224,7 @@ impl Script {
         lived
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the thread that writes is the run's own")]
     fn open(&self, folder: &Path) -> Result<Ledger<SqliteStore>, OpenError> {
         let options = LedgerOptions { pruning: self.pruning, ..options(&self.network) };
         let mut ledger = open_with(folder, options)?;

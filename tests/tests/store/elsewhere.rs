@@ -1,5 +1,7 @@
 //! Commits on another thread: what is under way is seen by the ledger, and by nobody else.
 
+#![expect(clippy::disallowed_methods, reason = "the thread that writes is the test's own")]
+
 use std::thread;
 
 use chain::ledger::{Input, Ledger, Output};

@@ -17,7 +17,7 @@ use crate::header::Header;
 use crate::store::log::Location;
 use crate::store::{ChainPoint, Inclusion};
 
-/// Bytes of rows after which they are written without waiting for the commit.
+/// Bytes of rows after which they are committed, or written, without waiting to be asked.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes counted for each row beside those of its key and value.

@@ -34,6 +34,9 @@ pub(super) struct Writer {
     spare: Option<Connection>,
     /// On their way, while the connection that writes is away.
     rows: Option<Arc<Unwritten>>,
+    /// Commits begun, and the last of those that the store was asked for.
+    begun: u64,
+    asked: u64,
     /// In SQLite's log after the last commit.
     log_pages: Arc<AtomicI32>,
     is_moving_pages: Arc<AtomicBool>,
@@ -111,8 +114,16 @@ impl SqliteStore {
         let noted = self.archive.connection.wal_hook(Some(note));
         noted.map_err(|error| self.archive.error(&error))?;
         let moving = Arc::clone(&is_moving_pages);
-        self.writer =
-            Some(Writer { jobs, done: done_out, spare, rows: None, log_pages, is_moving_pages });
+        self.writer = Some(Writer {
+            jobs,
+            done: done_out,
+            spare,
+            rows: None,
+            begun: 0,
+            asked: 0,
+            log_pages,
+            is_moving_pages,
+        });
         let writer = IndexWriter { jobs: jobs_out, done, notices, is_moving_pages: moving };
         Ok((writer, notices_out))
     }
@@ -128,17 +139,26 @@ impl SqliteStore {
         let index = mem::replace(&mut self.archive.connection, spare);
         let rows = Arc::new(mem::take(&mut self.unwritten));
         writer.rows = Some(Arc::clone(&rows));
+        writer.begun += 1;
         writer.jobs.send(Job { index, rows }).map_err(|_| self.has_no_writer())
     }
 
-    /// Whether no commit is under way.
-    pub(super) fn is_back(&mut self) -> Result<bool, StoreError> {
+    /// Notes that what has begun is what the store was asked for.
+    pub(super) fn note_asked(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.asked = writer.begun;
+        }
+    }
+
+    /// Whether the last commit that the store was asked for has ended. Another one may be under
+    /// way, of rows that were too many.
+    pub(super) fn has_done_what_was_asked(&mut self) -> Result<bool, StoreError> {
         let Some(writer) = self.writer.as_ref().filter(|writer| writer.rows.is_some()) else {
             return Ok(true);
         };
         match writer.done.try_recv() {
             Ok(done) => self.take_back(done).map(|()| true),
-            Err(TryRecvError::Empty) => Ok(false),
+            Err(TryRecvError::Empty) => Ok(writer.asked < writer.begun),
             Err(TryRecvError::Disconnected) => Err(self.has_no_writer()),
         }
     }

@@ -1,10 +1,11 @@
 //! Transactions announced to us: asked of one peer at a time, of the next if the first fails.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chain::Hash;
 use chain::ledger::PeerId;
 
+use crate::protocol::alarm::Alarm;
 use crate::protocol::budget::{Budget, Rate};
 use crate::protocol::outbox::Outbox;
 use crate::protocol::port::{Millis, Reason};
@@ -61,6 +62,9 @@ struct Holder {
 pub(super) struct Fetches {
     wishes: BTreeMap<Hash, Wish>,
     holders: BTreeMap<PeerId, Holder>,
+    /// Those of them whose queue is not empty.
+    with_queue: BTreeSet<PeerId>,
+    alarm: Alarm,
 }
 
 impl Fetches {
@@ -78,6 +82,7 @@ impl Fetches {
 
     pub(super) fn removed(&mut self, peer: PeerId) {
         self.holders.remove(&peer);
+        self.with_queue.remove(&peer);
         let touched: Vec<Hash> = self
             .wishes
             .iter()
@@ -102,6 +107,7 @@ impl Fetches {
         wish.holders.push(peer);
         if wish.holders.len() == 1 && wish.state == State::Waiting {
             holder.queue.push_back(txid);
+            self.with_queue.insert(peer);
         }
     }
 
@@ -143,6 +149,9 @@ impl Fetches {
 
     /// Gives up requests that are overdue.
     pub(super) fn expire(&mut self, now: Millis) {
+        if !self.alarm.is_due(now) {
+            return;
+        }
         let mut failed = Vec::new();
         for (peer, holder) in &mut self.holders {
             holder.rests_until.take_if(|until| now >= *until);
@@ -159,6 +168,7 @@ impl Fetches {
             }
         }
         failed.iter().for_each(|(peer, txid)| self.failed(*peer, txid));
+        self.alarm.reset(self.due_at());
     }
 
     /// The peer does not deliver the transaction: the next one is asked, or nobody.
@@ -174,8 +184,12 @@ impl Fetches {
             return;
         }
         wish.state = State::Waiting;
-        match wish.holders.first().and_then(|next| self.holders.get_mut(next)) {
-            Some(next) => next.queue.push_front(*txid),
+        let next = wish.holders.first().copied();
+        match next.and_then(|next| self.holders.get_mut(&next)) {
+            Some(holder) => {
+                holder.queue.push_front(*txid);
+                self.with_queue.extend(next);
+            }
             None => {
                 self.wishes.remove(txid);
             }
@@ -184,10 +198,13 @@ impl Fetches {
 
     /// Asks for what waits, as far as each peer has room.
     pub(super) fn request(&mut self, now: Millis, retry_ms: u64, out: &mut Outbox) {
-        for (peer, holder) in &mut self.holders {
-            if !holder.queue.is_empty() && holder.refusals.available(now) == 0 {
+        self.with_queue.retain(|peer| {
+            let Some(holder) = self.holders.get_mut(peer) else { return false };
+            debug_assert!(!holder.queue.is_empty(), "only who has a queue is looked at");
+            if holder.refusals.available(now) == 0 {
                 holder.rests_until = holder.refusals.empty_until();
-                continue;
+                self.alarm.set(holder.rests_until);
+                return true;
             }
             let mut txids = Vec::new();
             while holder.open.len() < MAX_IN_FLIGHT
@@ -202,9 +219,11 @@ impl Fetches {
                 }
             }
             if !txids.is_empty() {
+                self.alarm.set(now + retry_ms);
                 out.send(*peer, Message::GetTransactions { txids });
             }
-        }
+            !holder.queue.is_empty()
+        });
     }
 
     /// Announcements of the peer that wait to be asked for.
@@ -213,12 +232,16 @@ impl Fetches {
         self.holders[&peer].queue.len()
     }
 
-    pub(super) fn wake_at(&self) -> Option<Millis> {
+    pub(super) fn due_at(&self) -> Option<Millis> {
         let times = self.holders.values().flat_map(|holder| {
             let open = holder.open.front().map(|(until, _)| *until);
             open.into_iter().chain(holder.rests_until)
         });
         times.min()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.alarm.wake_at()
     }
 }
 

@@ -12,6 +12,7 @@ use chain::Hash;
 use chain::ledger::PeerId;
 use chain::store::ChainPoint;
 
+use crate::protocol::alarm::Alarm;
 use crate::protocol::config::Timing;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::port::{Millis, Reason};
@@ -46,8 +47,9 @@ struct Source {
 
 impl Source {
     /// Gives new time for what is still owed.
-    fn answered(&mut self, now: Millis) {
+    fn answered(&mut self, now: Millis, alarm: &mut Alarm) {
         self.deadline = (!self.asked.is_empty()).then_some(now + self.stall_ms);
+        alarm.set(self.deadline);
     }
 }
 
@@ -73,6 +75,7 @@ pub(crate) struct Downloads {
     sources: BTreeMap<PeerId, Source>,
     /// When to forget what peers did not have.
     ask_again_at: Option<Millis>,
+    alarm: Alarm,
     stall_min_ms: u64,
     stall_max_ms: u64,
 }
@@ -86,6 +89,7 @@ impl Downloads {
             held: BTreeSet::new(),
             sources: BTreeMap::new(),
             ask_again_at: None,
+            alarm: Alarm::default(),
             stall_min_ms: timing.block_stall_ms,
             stall_max_ms: timing.block_stall_max_ms,
         }
@@ -159,7 +163,7 @@ impl Downloads {
         }
         source.stalls = 0;
         source.stall_ms = (source.stall_ms / 2).max(self.stall_min_ms);
-        source.answered(now);
+        source.answered(now, &mut self.alarm);
         if let Some(debt) = self.in_flight.remove(&hash)
             && let Some(owner) = self.sources.get_mut(&debt.peer)
         {
@@ -198,8 +202,8 @@ impl Downloads {
                 source.in_flight -= 1;
             }
         }
-        source.answered(now);
-        self.ask_again_at.get_or_insert(now + ASK_AGAIN_MS);
+        source.answered(now, &mut self.alarm);
+        self.alarm.set(*self.ask_again_at.get_or_insert(now + ASK_AGAIN_MS));
         Ok(())
     }
 
@@ -219,7 +223,8 @@ impl Downloads {
             let source = self.sources.get_mut(&peer).expect("chosen from this map");
             source.in_flight += 1;
             source.asked.insert(point.hash);
-            source.deadline.get_or_insert(now + source.stall_ms);
+            self.alarm.set(*source.deadline.get_or_insert(now + source.stall_ms));
+            self.alarm.set(now + MAX_AGE_MS);
             self.in_flight.insert(point.hash, Debt { peer, since: now });
             questions.entry(peer).or_default().push(point.hash);
             free -= 1;
@@ -229,6 +234,15 @@ impl Downloads {
                 out.send(peer, Message::GetBlocks { hashes: hashes.to_vec() });
             }
         }
+    }
+
+    /// Whether anything is overdue. If the alarm rings too early, nothing is done: blocks must not
+    /// be assigned more often because of that.
+    pub(super) fn is_due(&mut self, now: Millis) -> bool {
+        if self.alarm.is_due(now) {
+            self.alarm.reset(self.due_at());
+        }
+        self.alarm.is_due(now)
     }
 
     /// Frees the blocks of peers that deliver nothing, where another peer can; returns the peers
@@ -270,13 +284,18 @@ impl Downloads {
         for debt in self.in_flight.values_mut().filter(|debt| now >= debt.since + MAX_AGE_MS) {
             debt.since = now;
         }
+        self.alarm.reset(self.due_at());
         gone
     }
 
-    pub(super) fn wake_at(&self) -> Option<Millis> {
+    pub(super) fn due_at(&self) -> Option<Millis> {
         let deadlines = self.sources.values().filter_map(|source| source.deadline);
         let ages = self.in_flight.values().map(|debt| debt.since + MAX_AGE_MS);
         deadlines.chain(ages).chain(self.ask_again_at).min()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.alarm.wake_at()
     }
 }
 

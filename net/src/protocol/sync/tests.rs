@@ -201,6 +201,20 @@ fn the_only_peer_is_given_time_but_not_for_ever() {
 }
 
 #[test]
+fn who_delivers_is_not_asked_for_each_block_anew() {
+    let mut bench = Bench::new();
+    bench.ledger(started());
+    let peer = bench.peer(40);
+    let list = blocks(40, &[]);
+    assert_eq!(asked_blocks(peer, &bench.ledger(wanted(&list))).len(), 32);
+    bench.pass(1_000);
+    let mut outputs = bench.say(peer, Message::Block(list[0].bytes().to_vec()));
+    // Two seconds after the question nothing is late: there was an answer.
+    outputs.extend(bench.pass(1_500));
+    assert_eq!(asked_blocks(peer, &outputs), []);
+}
+
+#[test]
 fn a_block_that_is_wanted_no_more_and_never_comes_leaves_nothing_due() {
     let mut bench = Bench::new();
     bench.ledger(started());

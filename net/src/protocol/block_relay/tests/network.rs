@@ -104,6 +104,7 @@ impl Net {
         }
         let before = self.nodes[node].protocol.wake_at();
         self.nodes[node].protocol.handle(self.now, input);
+        check_alarms(&self.nodes[node].protocol);
         while let Some(output) = self.nodes[node].protocol.poll() {
             match output {
                 Output::Send { peer, message } => {
