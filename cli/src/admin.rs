@@ -142,12 +142,13 @@ enum Asked {
     Write(ClientId, Option<Wait>),
     /// `TX`: first the index, then the pool.
     Transaction(ClientId, chain::Hash),
-    /// `TX` and `WAIT` of what the pool does not have: a block may have taken it there meanwhile,
-    /// which the index has by then.
-    TransactionAgain(ClientId, chain::Hash),
-    WaitAgain(ClientId, chain::Hash),
     /// `WAIT`: likewise.
     Wait(ClientId, chain::Hash),
+    /// `TX` of what the pool does not have: a block may have taken it from there meanwhile, which
+    /// the index has by then.
+    TransactionAgain(ClientId, chain::Hash),
+    /// `WAIT`: likewise.
+    WaitAgain(ClientId, chain::Hash),
     /// `BALANCE`.
     Balance(ClientId),
     /// Something of the Redis protocol.

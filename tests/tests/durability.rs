@@ -15,6 +15,7 @@ mod durability {
     pub(crate) mod hooks;
     pub(crate) mod power;
     pub(crate) mod script;
+    pub(crate) mod stop;
 }
 
 use std::collections::BTreeMap;
@@ -59,6 +60,11 @@ fn whichever_call_fails_what_was_confirmed_is_found_again() {
 #[test]
 fn after_a_failed_sync_nothing_more_is_acknowledged() {
     nothing_is_acknowledged_after_a_failed_sync();
+}
+
+#[test]
+fn at_a_stop_a_transaction_is_forgotten_after_its_block_was_synced() {
+    durability::stop::a_transaction_is_forgotten_after_its_block_was_synced();
 }
 
 #[test]

@@ -318,7 +318,7 @@ fn input(given: Given, number: u64) -> Input {
     }
 }
 
-/// The writer does it after 8,192 pages: more than these runs write.
+/// The writer does it after 32,768 pages: more than these runs write.
 fn checkpoint(folder: &Path) -> Result<(), OpenError> {
     let path = folder.join("index.sqlite");
     let run = || {

@@ -9,7 +9,10 @@ use chain::params::Network;
 use chain::store::{Archive, SqliteArchive, SqliteStore, Store};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tests::chains::{Given, clock, free_network, memory_ledger, options, story};
+use tests::chains::{
+    Given, Grower, account, clock, free_network, memory_ledger, options, signing_key, story,
+    unsigned,
+};
 
 use crate::{assert_alike, audited, config, dump, input, lived, open, straight};
 
@@ -56,6 +59,52 @@ fn a_block_is_said_and_shown_when_its_commit_has_ended_and_not_before() {
     assert_eq!((tips(&mut ledger), shown()), (vec![2, 3], 3));
     drop(ledger);
     assert!(!writer.step(), "the store is gone");
+}
+
+/// While a disk is slow there is always one under way, and nothing would be said.
+#[test]
+fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
+    let network = free_network();
+    let mut grower = Grower::new(&network);
+    let key = signing_key(0);
+    let value = vec![7; 60_000];
+    let mut sequence = 0..;
+    // A megabyte and a half each: twelve of them are more than is held back, once.
+    let blocks: Vec<Given> = std::iter::repeat_with(|| {
+        let puts = sequence.by_ref().take(25).map(|sequence: u64| {
+            let name = sequence.to_be_bytes();
+            let put = kv::Operation::Put {
+                key: &name,
+                value: &value,
+                expect: kv::Expect::Any,
+                policy: None,
+            };
+            grower.sign(&key, unsigned(&key, sequence, &[put]))
+        });
+        let puts: Vec<_> = puts.collect();
+        Given::Block(grower.grow(account(0), &puts))
+    })
+    .take(13)
+    .collect();
+    let folder = TempDir::new().unwrap();
+    let mut ledger = open(folder.path(), &network).unwrap();
+    let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
+    tips(&mut ledger);
+    let now = clock(&network, 1000);
+    take(&mut ledger, &network, &blocks[0]);
+    assert!(!ledger.store_mut().is_settled().unwrap());
+    assert!(writer.step());
+    for block in &blocks[1..] {
+        ledger.take(now, input(block.clone(), 1)).unwrap();
+    }
+    assert!(ledger.store_mut().is_settled().unwrap(), "the one that was asked for has ended");
+    let archive = SqliteArchive::open(folder.path(), &network).unwrap();
+    assert_eq!(archive.tip().unwrap().height, 1, "another one is under way");
+    let writing = thread::spawn(move || writer.run());
+    ledger.handle(now, Input::Tick).unwrap();
+    assert_eq!(tips(&mut ledger), (1..=13).collect::<Vec<_>>());
+    drop(ledger);
+    writing.join().unwrap();
 }
 
 #[test]
