@@ -333,8 +333,8 @@ pub trait Store: Archive + Send {
 
     /// Brings the bodies kept since the last commit to stable storage, then makes all that was
     /// written since visible, in one transaction, perhaps on another thread after this returns
-    /// ([`Store::settle`]). A crash before it leaves the state of the last commit, and at most
-    /// more bodies. A commit under way is waited for.
+    /// ([`Store::settle`]), once the one under way has ended. A crash before it leaves the state of
+    /// the last commit, and at most more bodies.
     ///
     /// # Errors
     /// When the store fails, in this commit or the one before.

@@ -536,7 +536,10 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        self.begin_commit()?;
+        self.archive.log.sync()?;
+        if !self.is_under_way() {
+            self.begin_commit()?;
+        }
         self.note_asked();
         Ok(())
     }
@@ -546,6 +549,9 @@ impl Store for SqliteStore {
     }
 
     fn settle(&mut self) -> Result<(), StoreError> {
+        while !self.has_done_what_was_asked()? {
+            self.wait()?;
+        }
         self.wait()
     }
 
@@ -572,7 +578,7 @@ impl Store for SqliteStore {
 
     fn flush(&mut self) -> Result<(), StoreError> {
         self.commit()?;
-        self.wait()?;
+        self.settle()?;
         self.pending.sync()?;
         self.end_reads()?;
         self.archive.run("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the thread that writes is the test's own")]
 
 use std::thread;
+use std::time::Duration;
 
 use chain::ledger::{Input, Ledger, Output};
 use chain::params::Network;
@@ -61,16 +62,13 @@ fn a_block_is_said_and_shown_when_its_commit_has_ended_and_not_before() {
     assert!(!writer.step(), "the store is gone");
 }
 
-/// While a disk is slow there is always one under way, and nothing would be said.
-#[test]
-fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
-    let network = free_network();
-    let mut grower = Grower::new(&network);
+/// Thirteen blocks of a megabyte and a half: the rows of twelve are more than is held back, once.
+fn heavy_blocks(network: &Network) -> Vec<Given> {
+    let mut grower = Grower::new(network);
     let key = signing_key(0);
     let value = vec![7; 60_000];
     let mut sequence = 0..;
-    // A megabyte and a half each: twelve of them are more than is held back, once.
-    let blocks: Vec<Given> = std::iter::repeat_with(|| {
+    let blocks = std::iter::repeat_with(|| {
         let puts = sequence.by_ref().take(25).map(|sequence: u64| {
             let name = sequence.to_be_bytes();
             let put = kv::Operation::Put {
@@ -83,9 +81,15 @@ fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
         });
         let puts: Vec<_> = puts.collect();
         Given::Block(grower.grow(account(0), &puts))
-    })
-    .take(13)
-    .collect();
+    });
+    blocks.take(13).collect()
+}
+
+/// While a disk is slow there is always one under way, and nothing would be said.
+#[test]
+fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
+    let network = free_network();
+    let blocks = heavy_blocks(&network);
     let folder = TempDir::new().unwrap();
     let mut ledger = open(folder.path(), &network).unwrap();
     let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
@@ -105,6 +109,41 @@ fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
     assert_eq!(tips(&mut ledger), (1..=13).collect::<Vec<_>>());
     drop(ledger);
     writing.join().unwrap();
+}
+
+/// It would do nothing while the rows of a large block are written, and nobody would get work.
+#[test]
+fn a_ledger_does_not_wait_for_a_commit_of_too_many_rows() {
+    let network = free_network();
+    let blocks = heavy_blocks(&network);
+    let folder = TempDir::new().unwrap();
+    let mut ledger = open(folder.path(), &network).unwrap();
+    let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
+    tips(&mut ledger);
+    let now = clock(&network, 1000);
+    for block in &blocks {
+        ledger.take(now, input(block.clone(), 1)).unwrap();
+    }
+    thread::scope(|scope| {
+        let (done, is_done) = crossbeam::channel::bounded(1);
+        let ledger = &mut ledger;
+        scope.spawn(move || {
+            ledger.commit(now).unwrap();
+            done.send(()).unwrap();
+        });
+        let in_time = is_done.recv_timeout(Duration::from_secs(60));
+        if in_time.is_err() {
+            writer.step();
+        }
+        in_time.expect("it waited for what nobody writes yet");
+    });
+    assert_eq!(tips(&mut ledger), Vec::<u32>::new());
+    // First what was too much, then the rest.
+    for said in [vec![], (1..=13).collect()] {
+        assert!(writer.step());
+        ledger.commit(now).unwrap();
+        assert_eq!(tips(&mut ledger), said);
+    }
 }
 
 #[test]

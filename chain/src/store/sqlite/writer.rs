@@ -34,7 +34,8 @@ pub(super) struct Writer {
     spare: Option<Connection>,
     /// On their way, while the connection that writes is away.
     rows: Option<Arc<Unwritten>>,
-    /// Commits begun, and the last of those that the store was asked for.
+    /// Commits begun, and the last of those that the store was asked for: one more if it begins when
+    /// the one under way has ended.
     begun: u64,
     asked: u64,
     /// In SQLite's log after the last commit.
@@ -143,24 +144,36 @@ impl SqliteStore {
         writer.jobs.send(Job { index, rows }).map_err(|_| self.has_no_writer())
     }
 
-    /// Notes that what has begun is what the store was asked for.
+    /// Whether a commit has begun and its end was not seen.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.rows.is_some())
+    }
+
+    /// Notes that the store was asked for all that it holds to be committed: what has begun, and
+    /// what waits for that to end.
     pub(super) fn note_asked(&mut self) {
+        let waits = self.is_under_way() && !self.unwritten.is_empty();
         if let Some(writer) = &mut self.writer {
-            writer.asked = writer.begun;
+            writer.asked = writer.begun + u64::from(waits);
         }
     }
 
-    /// Whether the last commit that the store was asked for has ended. Another one may be under
-    /// way, of rows that were too many.
+    /// Whether the last commit that the store was asked for has ended; begins it if it waited.
+    /// Another one may be under way, of rows that were too many.
     pub(super) fn has_done_what_was_asked(&mut self) -> Result<bool, StoreError> {
-        let Some(writer) = self.writer.as_ref().filter(|writer| writer.rows.is_some()) else {
-            return Ok(true);
-        };
-        match writer.done.try_recv() {
-            Ok(done) => self.take_back(done).map(|()| true),
-            Err(TryRecvError::Empty) => Ok(writer.asked < writer.begun),
-            Err(TryRecvError::Disconnected) => Err(self.has_no_writer()),
+        let Some(writer) = &self.writer else { return Ok(true) };
+        if writer.rows.is_some() {
+            match writer.done.try_recv() {
+                Ok(done) => self.take_back(done)?,
+                Err(TryRecvError::Empty) => return Ok(writer.asked < writer.begun),
+                Err(TryRecvError::Disconnected) => return Err(self.has_no_writer()),
+            }
         }
+        if self.writer.as_ref().is_some_and(|writer| writer.asked > writer.begun) {
+            self.begin_commit()?;
+            self.note_asked();
+        }
+        Ok(!self.is_under_way())
     }
 
     /// Waits for the commit under way, if there is one.
