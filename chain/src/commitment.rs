@@ -12,6 +12,7 @@ mod page;
 mod update;
 mod witness;
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::execute::{Delta, RowChange, StateMachine};
@@ -123,13 +124,16 @@ pub fn leaf_changes<'a>(
     machine: &dyn StateMachine,
     rows: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
 ) -> Vec<LeafChange> {
-    let committed = rows.filter(|(key, _)| machine.commits_to(key));
-    let mut changes: Vec<LeafChange> = committed
-        .map(|(key, value)| LeafChange {
-            path: path(key),
-            value: value.map(|value| Sha256::digest(value).into()),
-        })
-        .collect();
+    let change = |(key, value): &(&[u8], Option<&[u8]>)| LeafChange {
+        path: path(key),
+        value: value.map(|value| Sha256::digest(value).into()),
+    };
+    let committed: Vec<_> = rows.filter(|(key, _)| machine.commits_to(key)).collect();
+    let mut changes: Vec<LeafChange> = if committed.len() < update::PARALLEL {
+        committed.iter().map(change).collect()
+    } else {
+        committed.par_iter().map(change).collect()
+    };
     changes.sort_unstable();
     changes
 }

@@ -202,6 +202,38 @@ fn pages_that_contradict_each_other_are_the_stores_fault() {
     }
 }
 
+/// So many that all cores work on them, some of them below one page.
+#[test]
+fn blocks_of_thousands_of_rows_come_to_the_pages_of_their_rows() {
+    let place = |number: u32| {
+        let mut path = path(&number.to_be_bytes());
+        if number.is_multiple_of(2) {
+            path[..2].copy_from_slice(&[0x12, 0x34]);
+        }
+        path
+    };
+    let (mut map, mut rows) = (Map::default(), Rows::new());
+    for (block, numbers) in [0..4000, 2000..5000, 1000..4500].into_iter().enumerate() {
+        let value = |number: u32| {
+            (block == 0 || !number.is_multiple_of(3)).then(|| [u8::try_from(block).unwrap(); 32])
+        };
+        let mut changes: Vec<LeafChange> = numbers
+            .map(|number| LeafChange { path: place(number), value: value(number) })
+            .collect();
+        changes.sort_unstable();
+        for LeafChange { path, value } in &changes {
+            match value {
+                Some(value) => rows.insert(*path, *value),
+                None => rows.remove(path),
+            };
+        }
+        assert_eq!(map.apply(&changes), root_of_rows(&rows));
+        let mut fresh = Map::default();
+        fresh.apply(&additions(&rows));
+        assert_eq!(map.pages, fresh.pages);
+    }
+}
+
 /// A chain of pages that leads deeper than any path.
 #[test]
 fn a_way_without_an_end_is_the_stores_fault() {

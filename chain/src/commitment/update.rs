@@ -1,8 +1,14 @@
-//! Changes of many rows at once: every page above them is read, hashed and written once.
+//! Changes of many rows at once: every page above them is read, hashed and written once. Reading is
+//! for one thread, the rest for all cores.
+
+use rayon::prelude::*;
 
 use super::page::{Leaf, Page, PageChange, Pages, Slot, nibble, read};
 use super::{EMPTY, Root};
 use crate::store::StoreError;
+
+/// So many rows are worth the way to other threads.
+pub(super) const PARALLEL: usize = 512;
 
 /// A row that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,108 +34,144 @@ pub struct Update {
 /// When the store fails or its pages contradict each other.
 pub fn update<P: Pages + ?Sized>(pages: &P, changes: &[LeafChange]) -> Result<Update, StoreError> {
     debug_assert!(changes.is_sorted_by(|a, b| a.path < b.path), "ascending, each path once");
-    let mut updating = Updating { pages, changed: Vec::new() };
     let stored = pages.page(&[])?;
-    let mut page = match &stored {
+    let page = match &stored {
         Some(bytes) => Page::decode(&[], bytes)?,
         None => Page::default(),
     };
-    let own = updating.note(&[]);
-    updating.change(&mut Vec::new(), &mut page, changes)?;
+    let touched = touch(pages, &mut Vec::new(), page, changes)?;
+    let mut changed = vec![PageChange { prefix: Vec::new(), after: None }];
+    let page = change(touched, 0, changes, &mut changed);
     let root = page.hash(0);
     if root.is_some() {
-        updating.changed[own].after = Some(page.encode());
+        changed[0].after = Some(page.encode());
     } else if stored.is_none() {
-        updating.changed.clear(); // nothing was there and nothing is
+        changed.clear(); // nothing was there and nothing is
     }
-    Ok(Update { root: root.unwrap_or(EMPTY), pages: updating.changed })
+    Ok(Update { root: root.unwrap_or(EMPTY), pages: changed })
 }
 
-struct Updating<'a, P: ?Sized> {
-    pages: &'a P,
-    changed: Vec<PageChange>,
+/// A page above rows that change.
+struct Touched {
+    page: Page,
+    /// Of its subtrees that rows change as well, by slot.
+    below: Vec<Touched>,
 }
 
-impl<P: Pages + ?Sized> Updating<'_, P> {
-    /// Takes note that a page changes, before those below it do. Until said otherwise it goes.
-    fn note(&mut self, prefix: &[u8]) -> usize {
-        self.changed.push(PageChange { prefix: prefix.to_vec(), after: None });
-        self.changed.len() - 1
-    }
-
-    /// Changes a page as rows below it do.
-    fn change(
-        &mut self,
-        prefix: &mut Vec<u8>,
-        page: &mut Page,
-        changes: &[LeafChange],
-    ) -> Result<(), StoreError> {
-        let at = prefix.len();
-        let below = |a: &LeafChange, b: &LeafChange| nibble(&a.path, at) == nibble(&b.path, at);
-        for group in changes.chunk_by(below) {
-            let number = nibble(&group[0].path, at);
-            let slot = &mut page.slots[usize::from(number)];
-            prefix.push(number);
-            *slot = match *slot {
-                Slot::Empty => self.without_page(prefix, None, group)?,
-                Slot::Leaf(leaf) => self.without_page(prefix, Some(leaf), group)?,
-                Slot::Subtree(_) => self.with_page(prefix, group)?,
-            };
+/// Reads all pages from this one on that are above the rows.
+fn touch<P: Pages + ?Sized>(
+    pages: &P,
+    prefix: &mut Vec<u8>,
+    page: Page,
+    changes: &[LeafChange],
+) -> Result<Touched, StoreError> {
+    let mut below = Vec::new();
+    for (number, group) in by_slot(changes, prefix.len()) {
+        if let Slot::Subtree(_) = page.slots[number] {
+            prefix.push(nibble(&group[0].path, prefix.len()));
+            let page = read(pages, prefix)?;
+            below.push(touch(pages, prefix, page, group)?);
             prefix.pop();
         }
-        Ok(())
     }
+    Ok(Touched { page, below })
+}
 
-    /// What a slot becomes that has no row or one.
-    fn without_page(
-        &mut self,
-        prefix: &mut Vec<u8>,
-        before: Option<Leaf>,
-        changes: &[LeafChange],
-    ) -> Result<Slot, StoreError> {
-        let before = before.filter(|leaf| changes.iter().all(|change| change.path != leaf.path));
-        let added = changes
-            .iter()
-            .filter_map(|&LeafChange { path, value }| Some(Leaf { path, value: value? }));
-        let mut rows = before.into_iter().chain(added);
-        match (rows.next(), rows.next()) {
-            (None, _) => Ok(Slot::Empty),
-            (Some(leaf), None) => Ok(Slot::Leaf(leaf)),
-            (Some(_), Some(_)) => {
-                let mut page = Page::default();
-                if let Some(leaf) = before {
-                    let number = nibble(&leaf.path, prefix.len());
-                    page.slots[usize::from(number)] = Slot::Leaf(leaf);
-                }
-                let own = self.note(prefix);
-                self.change(prefix, &mut page, changes)?;
-                Ok(self.keep(own, &page))
-            }
+/// Changes grouped by the slot that they are below, in a page that `depth` nibbles lead to.
+fn by_slot(changes: &[LeafChange], depth: usize) -> impl Iterator<Item = (usize, &[LeafChange])> {
+    let slot = move |change: &LeafChange| nibble(&change.path, depth);
+    let groups = changes.chunk_by(move |a, b| slot(a) == slot(b));
+    groups.map(move |group| (usize::from(slot(&group[0])), group))
+}
+
+/// Changes a page that `depth` nibbles lead to as rows below it do. The pages below it that change
+/// are added to `changed`.
+fn change(
+    touched: Touched,
+    depth: usize,
+    changes: &[LeafChange],
+    changed: &mut Vec<PageChange>,
+) -> Page {
+    let Touched { mut page, below } = touched;
+    let mut below = below.into_iter();
+    let slots = by_slot(changes, depth).map(|(number, group)| {
+        let before = match page.slots[number] {
+            Slot::Empty => Before::Rows(None),
+            Slot::Leaf(leaf) => Before::Rows(Some(leaf)),
+            Slot::Subtree(_) => Before::Page(below.next().expect("each of them was read")),
+        };
+        (number, before, group)
+    });
+    let slots: Vec<(usize, Before, &[LeafChange])> = slots.collect();
+    if changes.len() < PARALLEL {
+        for (number, before, group) in slots {
+            page.slots[number] = change_slot(before, depth + 1, group, changed);
+        }
+    } else {
+        let one = |(number, before, group)| {
+            let mut changed = Vec::new();
+            (number, change_slot(before, depth + 1, group, &mut changed), changed)
+        };
+        let done: Vec<(usize, Slot, Vec<PageChange>)> = slots.into_par_iter().map(one).collect();
+        for (number, slot, below) in done {
+            page.slots[number] = slot;
+            changed.extend(below);
         }
     }
+    page
+}
 
-    /// What a slot becomes that has more rows.
-    fn with_page(
-        &mut self,
-        prefix: &mut Vec<u8>,
-        changes: &[LeafChange],
-    ) -> Result<Slot, StoreError> {
-        let mut page = read(self.pages, prefix)?;
-        let own = self.note(prefix);
-        self.change(prefix, &mut page, changes)?;
-        let mut filled = page.filled();
-        let slot = match (filled.next(), filled.next()) {
-            (None, _) => Slot::Empty,
-            (Some(Slot::Leaf(leaf)), None) => Slot::Leaf(*leaf),
-            _ => return Ok(self.keep(own, &page)),
-        };
-        Ok(slot)
-    }
+/// What a slot has before the change.
+enum Before {
+    /// No row or one.
+    Rows(Option<Leaf>),
+    /// More.
+    Page(Touched),
+}
 
-    /// Writes a page of two rows or more.
-    fn keep(&mut self, own: usize, page: &Page) -> Slot {
-        let PageChange { prefix, after } = &mut self.changed[own];
-        *after = Some(page.encode());
-        Slot::Subtree(page.hash(prefix.len()).expect("there are rows below it"))
+/// What becomes of a slot that `depth` nibbles lead to.
+fn change_slot(
+    before: Before,
+    depth: usize,
+    changes: &[LeafChange],
+    changed: &mut Vec<PageChange>,
+) -> Slot {
+    let touched = match before {
+        Before::Page(touched) => touched,
+        Before::Rows(before) => {
+            let kept = before.filter(|leaf| changes.iter().all(|change| change.path != leaf.path));
+            let added = changes
+                .iter()
+                .filter_map(|&LeafChange { path, value }| Some(Leaf { path, value: value? }));
+            let mut rows = kept.into_iter().chain(added);
+            match (rows.next(), rows.next()) {
+                (None, _) => return Slot::Empty,
+                (Some(leaf), None) => return Slot::Leaf(leaf),
+                (Some(_), Some(_)) => Touched { page: page_of(kept, depth), below: Vec::new() },
+            }
+        }
+    };
+    // Noted before those below it; until said otherwise it goes.
+    let own = changed.len();
+    let prefix = (0..depth).map(|at| nibble(&changes[0].path, at)).collect();
+    changed.push(PageChange { prefix, after: None });
+    let page = change(touched, depth, changes, changed);
+    let mut filled = page.filled();
+    match (filled.next(), filled.next()) {
+        (None, _) => Slot::Empty,
+        (Some(Slot::Leaf(leaf)), None) => Slot::Leaf(*leaf),
+        _ => {
+            changed[own].after = Some(page.encode());
+            Slot::Subtree(page.hash(depth).expect("there are rows below it"))
+        }
     }
+}
+
+/// A page that `depth` nibbles lead to, with at most one row.
+fn page_of(row: Option<Leaf>, depth: usize) -> Page {
+    let mut page = Page::default();
+    if let Some(leaf) = row {
+        page.slots[usize::from(nibble(&leaf.path, depth))] = Slot::Leaf(leaf);
+    }
+    page
 }
