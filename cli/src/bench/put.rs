@@ -32,7 +32,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub per_transaction: u32,
     /// Transactions that a writer sends at a time, up to 1000
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     pub batch: u32,
     /// Bytes of a value, up to 4096
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
