@@ -53,7 +53,7 @@ pub fn update<P: Pages + ?Sized>(pages: &P, changes: &[LeafChange]) -> Result<Up
 
 /// A page above rows that change.
 struct Touched {
-    page: Page,
+    page: Box<Page>,
     /// Of its subtrees that rows change as well, by slot.
     below: Vec<Touched>,
 }
@@ -74,7 +74,7 @@ fn touch<P: Pages + ?Sized>(
             prefix.pop();
         }
     }
-    Ok(Touched { page, below })
+    Ok(Touched { page: Box::new(page), below })
 }
 
 /// Changes grouped by the slot that they are below, in a page that `depth` nibbles lead to.
@@ -91,7 +91,7 @@ fn change(
     depth: usize,
     changes: &[LeafChange],
     changed: &mut Vec<PageChange>,
-) -> Page {
+) -> Box<Page> {
     let Touched { mut page, below } = touched;
     let mut below = below.into_iter();
     let slots = by_slot(changes, depth).map(|(number, group)| {
@@ -147,7 +147,9 @@ fn change_slot(
             match (rows.next(), rows.next()) {
                 (None, _) => return Slot::Empty,
                 (Some(leaf), None) => return Slot::Leaf(leaf),
-                (Some(_), Some(_)) => Touched { page: page_of(kept, depth), below: Vec::new() },
+                (Some(_), Some(_)) => {
+                    Touched { page: Box::new(page_of(kept, depth)), below: Vec::new() }
+                }
             }
         }
     };
