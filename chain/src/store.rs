@@ -332,15 +332,16 @@ pub trait Store: Archive + Send {
     ) -> Result<(), StoreError>;
 
     /// Brings the bodies kept since the last commit to stable storage, then makes all that was
-    /// written since visible, in one transaction, perhaps on another thread after this returns
-    /// ([`Store::settle`]), once the one under way has ended. A crash before it leaves the state of
-    /// the last commit, and at most more bodies.
+    /// written since visible, perhaps on another thread after this returns: [`Store::is_settled`]
+    /// says when, and must be asked until it does, since one commit begins when that before it has
+    /// ended. A crash before it leaves the state of an earlier block, and at most more bodies.
     ///
     /// # Errors
     /// When the store fails, in this commit or the one before.
     fn commit(&mut self) -> Result<(), StoreError>;
 
-    /// Whether everything that was committed is visible.
+    /// Whether everything that [`Store::commit`] was called for is visible. Begins what waited for
+    /// its turn.
     ///
     /// # Errors
     /// When the store fails, or has failed since.

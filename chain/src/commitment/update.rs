@@ -10,6 +10,9 @@ use crate::store::StoreError;
 /// So many rows are worth the way to other threads.
 pub(super) const PARALLEL: usize = 512;
 
+/// The pages above at most so many rows are in memory at a time, 1 KiB each.
+const AT_A_TIME: usize = 16_384;
+
 /// A row that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeafChange {
@@ -39,9 +42,8 @@ pub fn update<P: Pages + ?Sized>(pages: &P, changes: &[LeafChange]) -> Result<Up
         Some(bytes) => Page::decode(&[], bytes)?,
         None => Page::default(),
     };
-    let touched = touch(pages, &mut Vec::new(), page, changes)?;
     let mut changed = vec![PageChange { prefix: Vec::new(), after: None }];
-    let page = change(touched, 0, changes, &mut changed);
+    let page = read_and_change(pages, Box::new(page), 0, changes, &mut changed)?;
     let root = page.hash(0);
     if root.is_some() {
         changed[0].after = Some(page.encode());
@@ -51,6 +53,34 @@ pub fn update<P: Pages + ?Sized>(pages: &P, changes: &[LeafChange]) -> Result<Up
     Ok(Update { root: root.unwrap_or(EMPTY), pages: changed })
 }
 
+/// Changes a page that `depth` nibbles lead to as rows below it do, part by part if they are many.
+/// The pages below it that change are added to `changed`.
+fn read_and_change<P: Pages + ?Sized>(
+    pages: &P,
+    mut page: Box<Page>,
+    depth: usize,
+    changes: &[LeafChange],
+    changed: &mut Vec<PageChange>,
+) -> Result<Box<Page>, StoreError> {
+    if changes.len() <= AT_A_TIME {
+        return Ok(change(touch(pages, page, depth, changes)?, depth, changes, changed));
+    }
+    for (number, group) in by_slot(changes, depth) {
+        page.slots[number] = match page.slots[number] {
+            Slot::Empty => change_slot(Before::Rows(None), depth + 1, group, changed),
+            Slot::Leaf(leaf) => change_slot(Before::Rows(Some(leaf)), depth + 1, group, changed),
+            Slot::Subtree(_) => {
+                let prefix = prefix(group, depth + 1);
+                let page = Box::new(read(pages, &prefix)?);
+                let own = note(prefix, changed);
+                let page = read_and_change(pages, page, depth + 1, group, changed)?;
+                keep(own, &page, depth + 1, changed)
+            }
+        };
+    }
+    Ok(page)
+}
+
 /// A page above rows that change.
 struct Touched {
     page: Box<Page>,
@@ -58,23 +88,26 @@ struct Touched {
     below: Vec<Touched>,
 }
 
-/// Reads all pages from this one on that are above the rows.
+/// Reads all pages below this one that are above the rows.
 fn touch<P: Pages + ?Sized>(
     pages: &P,
-    prefix: &mut Vec<u8>,
-    page: Page,
+    page: Box<Page>,
+    depth: usize,
     changes: &[LeafChange],
 ) -> Result<Touched, StoreError> {
     let mut below = Vec::new();
-    for (number, group) in by_slot(changes, prefix.len()) {
+    for (number, group) in by_slot(changes, depth) {
         if let Slot::Subtree(_) = page.slots[number] {
-            prefix.push(nibble(&group[0].path, prefix.len()));
-            let page = read(pages, prefix)?;
-            below.push(touch(pages, prefix, page, group)?);
-            prefix.pop();
+            let page = Box::new(read(pages, &prefix(group, depth + 1))?);
+            below.push(touch(pages, page, depth + 1, group)?);
         }
     }
-    Ok(Touched { page: Box::new(page), below })
+    Ok(Touched { page, below })
+}
+
+/// What the paths of these rows begin with.
+fn prefix(changes: &[LeafChange], depth: usize) -> Vec<u8> {
+    (0..depth).map(|at| nibble(&changes[0].path, at)).collect()
 }
 
 /// Changes grouped by the slot that they are below, in a page that `depth` nibbles lead to.
@@ -84,8 +117,7 @@ fn by_slot(changes: &[LeafChange], depth: usize) -> impl Iterator<Item = (usize,
     groups.map(move |group| (usize::from(slot(&group[0])), group))
 }
 
-/// Changes a page that `depth` nibbles lead to as rows below it do. The pages below it that change
-/// are added to `changed`.
+/// As [`read_and_change`], with all that has to be read.
 fn change(
     touched: Touched,
     depth: usize,
@@ -153,11 +185,19 @@ fn change_slot(
             }
         }
     };
-    // Noted before those below it; until said otherwise it goes.
-    let own = changed.len();
-    let prefix = (0..depth).map(|at| nibble(&changes[0].path, at)).collect();
-    changed.push(PageChange { prefix, after: None });
+    let own = note(prefix(changes, depth), changed);
     let page = change(touched, depth, changes, changed);
+    keep(own, &page, depth, changed)
+}
+
+/// Takes note that a page changes, before those below it do. Until said otherwise it goes.
+fn note(prefix: Vec<u8>, changed: &mut Vec<PageChange>) -> usize {
+    changed.push(PageChange { prefix, after: None });
+    changed.len() - 1
+}
+
+/// Writes a page of two rows or more, and says what becomes of its slot.
+fn keep(own: usize, page: &Page, depth: usize, changed: &mut [PageChange]) -> Slot {
     let mut filled = page.filled();
     match (filled.next(), filled.next()) {
         (None, _) => Slot::Empty,

@@ -4,8 +4,8 @@ use super::{Ledger, Time};
 use crate::store::{Store, StoreError};
 
 impl<S: Store> Ledger<S> {
-    /// Begins to bring what was taken to disk, unless an earlier commit is still under way: then a
-    /// later call does. In any case miners get a new job if one is due.
+    /// Begins to bring what was taken to disk, unless what an earlier call began is still on its
+    /// way: then a later call does. In any case miners get a new job if one is due.
     ///
     /// # Errors
     /// When the store fails; the ledger must then be dropped, and does nothing more.
@@ -18,7 +18,7 @@ impl<S: Store> Ledger<S> {
         })
     }
 
-    /// Waits for the commit under way, if there is one.
+    /// Waits for what is on its way to disk.
     ///
     /// # Errors
     /// When the store fails; the ledger must then be dropped, and does nothing more.
@@ -29,7 +29,7 @@ impl<S: Store> Ledger<S> {
         })
     }
 
-    /// Whether no commit is under way. What waited for one to end can be said then.
+    /// Whether all that was to be committed is. What waited for that can be said then.
     fn has_settled(&mut self) -> Result<bool, StoreError> {
         let has_settled = self.store.is_settled()?;
         if has_settled {

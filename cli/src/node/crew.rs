@@ -93,6 +93,23 @@ impl Share {
     fn take(self) {}
 }
 
+/// Starts threads that rayon spreads over what the calling thread does, for as long as what is
+/// returned lives. Else it would wait behind all that is to be verified.
+///
+/// # Errors
+/// When the system has none.
+pub(super) fn helpers() -> Result<rayon::ThreadPool, NodeError> {
+    let built = rayon::ThreadPoolBuilder::new()
+        .use_current_thread()
+        .thread_name(|number| format!("ledger-{number}"))
+        .start_handler(|_| Share::Less.take())
+        .build();
+    built.map_err(|error| NodeError::System {
+        what: "threads to help the ledger cannot be started",
+        source: std::io::Error::other(error),
+    })
+}
+
 /// Starts the threads that rayon spreads verification over.
 ///
 /// # Errors

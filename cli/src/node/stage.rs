@@ -14,7 +14,7 @@ use miner::{Search, Solution};
 use net::wire::message::MAX_HEADERS;
 use net::{Served, Work};
 
-use super::crew::StopHandle;
+use super::crew::{self, StopHandle};
 use super::joints::Outward;
 use super::{LEDGER_NAP, NodeError, time_from};
 use crate::admin::{Event, ReadJob};
@@ -61,6 +61,7 @@ pub(super) struct LedgerStage {
 
 impl LedgerStage {
     pub(super) fn run(mut self, out: &Outward) -> Result<(), NodeError> {
+        let _helpers = crew::helpers()?; // to hash what large blocks change
         self.speak(out);
         // What is queued when the node stops concerns nobody any more: nothing of it was
         // acknowledged, and nothing can be.

@@ -1,6 +1,7 @@
 //! A clean stop while a commit is under way.
 
 use chain::ledger::{Input, PeerId, RequestId, Source};
+use chain::store::Store;
 use kv::{Expect, Operation};
 use tests::chains::{Grower, account, clock, free_network, signing_key, unsigned};
 
@@ -32,6 +33,8 @@ pub(crate) fn a_transaction_is_forgotten_after_its_block_was_synced() {
         ledger.take(now, input).expect("nothing fails");
         ledger.commit(now).expect("nothing fails");
     }
+    let kept = ledger.store_mut().pending().expect("nothing fails");
+    assert_eq!(kept.len(), 1, "the node promised to keep it");
     let watch = hooks::shared();
     let writing = std::thread::spawn(move || {
         hooks::join(watch);

@@ -34,8 +34,8 @@ pub(super) struct Writer {
     spare: Option<Connection>,
     /// On their way, while the connection that writes is away.
     rows: Option<Arc<Unwritten>>,
-    /// Commits begun, and the last of those that the store was asked for: one more if it begins when
-    /// the one under way has ended.
+    /// Commits begun on the other thread, and the number of the last that the store was asked for:
+    /// one more than have begun if it waits for the one under way.
     begun: u64,
     asked: u64,
     /// In SQLite's log after the last commit.
@@ -171,7 +171,7 @@ impl SqliteStore {
         }
         if self.writer.as_ref().is_some_and(|writer| writer.asked > writer.begun) {
             self.begin_commit()?;
-            self.note_asked();
+            self.note_asked(); // it has begun, or nothing was left for it
         }
         Ok(!self.is_under_way())
     }
