@@ -36,7 +36,7 @@ pub struct Update {
 /// # Errors
 /// When the store fails or its pages contradict each other.
 pub fn update<P: Pages + ?Sized>(pages: &P, changes: &[LeafChange]) -> Result<Update, StoreError> {
-    debug_assert!(changes.is_sorted_by(|a, b| a.path < b.path), "ascending, each path once");
+    assert!(changes.is_sorted_by(|a, b| a.path < b.path), "ascending, each path once");
     let stored = pages.page(&[])?;
     let page = match &stored {
         Some(bytes) => Page::decode(&[], bytes)?,

@@ -145,7 +145,7 @@ impl<S: Store> Ledger<S> {
             },
             None => commitment::EMPTY,
         };
-        debug_assert_eq!(self.tree.point(tip).hash, block.header().prev);
+        assert_eq!(self.tree.point(tip).hash, block.header().prev);
         commitment::check(&*self.machine, &self.store, &delta.rows, &root)
     }
 

@@ -241,7 +241,7 @@ impl OpenBlock {
             .into_iter()
             .collect::<Result<_, _>>()
             .map_err(|error| BlockFault { error, condemned })?;
-        debug_assert!(transactions.len() == self.transactions.len(), "one check for each");
+        assert!(transactions.len() == self.transactions.len(), "one check for each");
         Ok(checked(self.header, self.coinbase, transactions, self.bytes))
     }
 }

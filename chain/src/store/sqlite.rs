@@ -319,7 +319,7 @@ impl SqliteStore {
         genesis_delta: &Delta,
     ) -> Result<SqliteStore, StoreError> {
         let genesis = genesis_block.hash();
-        debug_assert_eq!(genesis, network.genesis_hash());
+        assert_eq!(genesis, network.genesis_hash());
         let log = RecordLog::open(&folder.join(BLOCK_LOG_FILE), &genesis)?;
         let pending = RecordLog::open(&folder.join(PENDING_LOG_FILE), &genesis)?;
         let path = folder.join(INDEX_FILE);

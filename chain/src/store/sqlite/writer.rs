@@ -131,7 +131,7 @@ impl SqliteStore {
 
     /// Begins to commit what is held back, on the other thread. Nothing else has been written.
     pub(super) fn hand_over(&mut self) -> Result<(), StoreError> {
-        debug_assert!(!self.is_writing, "the other connection sees nothing of it");
+        assert!(!self.is_writing, "the other connection sees nothing of it");
         self.end_reads()?;
         let writer = self.writer.as_mut().expect("there is another thread");
         let is_long = writer.log_pages.load(Ordering::Acquire) >= CHECKPOINT_PAGES;

@@ -200,7 +200,7 @@ impl Fetches {
     pub(super) fn request(&mut self, now: Millis, retry_ms: u64, out: &mut Outbox) {
         self.with_queue.retain(|peer| {
             let Some(holder) = self.holders.get_mut(peer) else { return false };
-            debug_assert!(!holder.queue.is_empty(), "only who has a queue is looked at");
+            assert!(!holder.queue.is_empty(), "only who has a queue is looked at");
             if holder.refusals.available(now) == 0 {
                 holder.rests_until = holder.refusals.empty_until();
                 self.alarm.set(holder.rests_until);
