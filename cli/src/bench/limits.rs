@@ -20,10 +20,11 @@ use crate::upkeep::Damaged;
 /// Half of all hashes meet it: proof of work costs nothing here.
 pub(super) const BITS: CompactTarget = CompactTarget(0x207f_ffff);
 
-/// Blocks that share a commit while limits are measured, as they do in a node that catches up.
+/// Blocks that share a commit while limits are measured, as they do in a node that catches up,
+/// unless their rows are too many before.
 const BLOCKS_A_COMMIT: usize = 2000;
-/// Likewise, bytes of blocks at which there is one.
-const BYTES_A_COMMIT: usize = 16 * 1024 * 1024;
+/// Bytes of blocks that are measured at a time: many commits, since the last one is waited for.
+const BYTES_AT_A_TIME: usize = 64 * 1024 * 1024;
 
 /// Between two blocks of the chain, in seconds.
 pub(super) const INTERVAL_S: u64 = 2;
@@ -155,7 +156,7 @@ fn measure(
     let mut next = 1;
     while next <= height {
         let (mut blocks, mut bytes) = (Vec::new(), 0);
-        while next <= height && blocks.len() < BLOCKS_A_COMMIT && bytes < BYTES_A_COMMIT {
+        while next <= height && bytes < BYTES_AT_A_TIME {
             let hash = archive.main_hash(next)?.expect("the chain has so many blocks");
             let block = archive.body(&hash)?.here().expect("blocks of the chain are stored");
             bytes += block.len();
@@ -171,9 +172,12 @@ fn measure(
         let checked = verifier.blocks(blocks);
         begin.end(&mut spent.verify);
         let begin = Begin::now();
-        for block in checked {
+        for (number, block) in (1..).zip(checked) {
             let block = block.expect("our own block is valid");
             ledger.take(end, Input::Block { from: PeerId(0), block })?;
+            if number % BLOCKS_A_COMMIT == 0 {
+                ledger.commit(end)?;
+            }
         }
         ledger.commit(end)?;
         ledger.settle()?;
