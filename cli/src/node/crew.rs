@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, bounded, select};
 use net::ReactorWaker;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -98,16 +99,8 @@ impl Share {
 ///
 /// # Errors
 /// When the system has none.
-pub(super) fn helpers() -> Result<rayon::ThreadPool, NodeError> {
-    let built = rayon::ThreadPoolBuilder::new()
-        .use_current_thread()
-        .thread_name(|number| format!("ledger-{number}"))
-        .start_handler(|_| Share::Less.take())
-        .build();
-    built.map_err(|error| NodeError::System {
-        what: "threads to help the ledger cannot be started",
-        source: std::io::Error::other(error),
-    })
+pub(super) fn helpers() -> Result<ThreadPool, NodeError> {
+    pool("ledger").use_current_thread().build().map_err(|error| no_threads(&error))
 }
 
 /// Starts the threads that rayon spreads verification over.
@@ -115,14 +108,17 @@ pub(super) fn helpers() -> Result<rayon::ThreadPool, NodeError> {
 /// # Errors
 /// When the system has none.
 pub(super) fn verifiers() -> Result<(), NodeError> {
-    let built = rayon::ThreadPoolBuilder::new()
-        .thread_name(|number| format!("verify-{number}"))
-        .start_handler(|_| Share::Less.take())
-        .build_global();
-    built.map_err(|error| NodeError::System {
-        what: "threads to verify with cannot be started",
-        source: std::io::Error::other(error),
-    })
+    pool("verify").build_global().map_err(|error| no_threads(&error))
+}
+
+fn pool(name: &'static str) -> ThreadPoolBuilder {
+    let named = ThreadPoolBuilder::new().thread_name(move |number| format!("{name}-{number}"));
+    named.start_handler(|_| Share::Less.take())
+}
+
+fn no_threads(error: &ThreadPoolBuildError) -> NodeError {
+    let source = std::io::Error::other(error.to_string());
+    NodeError::System { what: "threads to verify and hash with cannot be started", source }
 }
 
 /// Says that a thread has ended, also when it panics.

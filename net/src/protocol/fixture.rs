@@ -139,7 +139,7 @@ fn alarms(protocol: &Protocol) -> Vec<Set> {
     list
 }
 
-/// Checks that no part of the protocol sleeps through what is due,.
+/// Checks that no part of the protocol sleeps through what is due.
 pub(super) fn check_alarms(protocol: &Protocol) {
     for (name, wake_at, due_at) in alarms(protocol) {
         let in_time = due_at.is_none_or(|due_at| wake_at.is_some_and(|at| at <= due_at));

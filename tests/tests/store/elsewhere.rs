@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use chain::ledger::{Input, Ledger, Output};
 use chain::params::Network;
-use chain::store::{Archive, SqliteArchive, SqliteStore, Store};
+use chain::store::{Archive, IndexWriter, SqliteArchive, SqliteStore, Store};
+use crossbeam::channel::Receiver;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tests::chains::{
@@ -27,6 +28,15 @@ fn tips<S: Store>(ledger: &mut Ledger<S>) -> Vec<u32> {
     tips.collect()
 }
 
+/// A ledger whose commits happen when the writer takes a step.
+fn begin(network: &Network) -> (TempDir, Ledger<SqliteStore>, IndexWriter, Receiver<()>) {
+    let folder = TempDir::new().unwrap();
+    let mut ledger = open(folder.path(), network).unwrap();
+    let (writer, ended) = ledger.store_mut().write_elsewhere().unwrap();
+    tips(&mut ledger);
+    (folder, ledger, writer, ended)
+}
+
 fn take(ledger: &mut Ledger<SqliteStore>, network: &Network, given: &Given) {
     let now = clock(network, 1000);
     ledger.take(now, input(given.clone(), 1)).unwrap();
@@ -37,12 +47,9 @@ fn take(ledger: &mut Ledger<SqliteStore>, network: &Network, given: &Given) {
 fn a_block_is_said_and_shown_when_its_commit_has_ended_and_not_before() {
     let network = free_network();
     let given = straight(&network, 3);
-    let folder = TempDir::new().unwrap();
-    let mut ledger = open(folder.path(), &network).unwrap();
-    let (writer, ended) = ledger.store_mut().write_elsewhere().unwrap();
+    let (folder, mut ledger, writer, ended) = begin(&network);
     let archive = SqliteArchive::open(folder.path(), &network).unwrap();
     let shown = || archive.tip().unwrap().height;
-    tips(&mut ledger);
 
     take(&mut ledger, &network, &given[0]);
     take(&mut ledger, &network, &given[1]);
@@ -90,10 +97,7 @@ fn heavy_blocks(network: &Network) -> Vec<Given> {
 fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
     let network = free_network();
     let blocks = heavy_blocks(&network);
-    let folder = TempDir::new().unwrap();
-    let mut ledger = open(folder.path(), &network).unwrap();
-    let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
-    tips(&mut ledger);
+    let (folder, mut ledger, writer, _) = begin(&network);
     let now = clock(&network, 1000);
     take(&mut ledger, &network, &blocks[0]);
     assert!(!ledger.store_mut().is_settled().unwrap());
@@ -116,10 +120,7 @@ fn a_commit_of_too_many_rows_does_not_hide_that_the_one_before_has_ended() {
 fn a_ledger_does_not_wait_for_a_commit_of_too_many_rows() {
     let network = free_network();
     let blocks = heavy_blocks(&network);
-    let folder = TempDir::new().unwrap();
-    let mut ledger = open(folder.path(), &network).unwrap();
-    let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
-    tips(&mut ledger);
+    let (_folder, mut ledger, writer, _) = begin(&network);
     let now = clock(&network, 1000);
     for block in &blocks {
         ledger.take(now, input(block.clone(), 1)).unwrap();
@@ -152,9 +153,7 @@ fn a_ledger_does_not_wait_for_a_commit_of_too_many_rows() {
 fn without_the_thread_that_writes_the_ledger_fails() {
     let network = free_network();
     let given = straight(&network, 2);
-    let folder = TempDir::new().unwrap();
-    let mut ledger = open(folder.path(), &network).unwrap();
-    let (writer, _) = ledger.store_mut().write_elsewhere().unwrap();
+    let (folder, mut ledger, writer, _) = begin(&network);
     take(&mut ledger, &network, &given[0]);
     drop(writer);
     let error = ledger.settle().unwrap_err();
@@ -174,12 +173,9 @@ proptest! {
         let network = free_network();
         let given = story(&network, seed, 40);
         let mut memory = memory_ledger(options(&network));
-        let folder = TempDir::new().unwrap();
-        let mut disk = open(folder.path(), &network).unwrap();
-        let (writer, _) = disk.store_mut().write_elsewhere().unwrap();
+        let (folder, mut disk, writer, _) = begin(&network);
         let writing = thread::spawn(move || writer.run());
         tips(&mut memory);
-        tips(&mut disk);
         let mut said = (Vec::new(), Vec::new());
         for (number, one) in given.iter().enumerate() {
             memory.handle(clock(&network, 1000), input(one.clone(), 1)).unwrap();
