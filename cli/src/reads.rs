@@ -125,7 +125,7 @@ pub fn put_outcome(object: &mut Map<String, Value>, outcome: &[u8]) {
 
 /// The key that an encoded operation is about.
 pub fn key_of(operation: &[u8]) -> Option<&[u8]> {
-    Operation::decode(operation).ok()?.key()
+    Operation::decode_again(operation).ok()?.key()
 }
 
 /// What is known of a version; `time` is that of its block, if that is known.

@@ -132,7 +132,7 @@ impl<'a> Fold<'a> {
         let mut effects = Vec::with_capacity(transaction.operations.len());
         for (position, bytes) in (0..).zip(&transaction.operations) {
             let operation =
-                Operation::decode(bytes).expect("check() decoded every operation before");
+                Operation::decode_again(bytes).expect("check() decoded every operation before");
             match step.apply(operation) {
                 Ok(effect) => effects.push(effect),
                 Err(Stop::Failed(reason)) => {

@@ -126,7 +126,7 @@ impl Latest {
                     continue;
                 }
                 for bytes in &transaction.operations {
-                    match Operation::decode(bytes) {
+                    match Operation::decode_again(bytes) {
                         Ok(Operation::Put { key, value, .. }) => self.update(key, Some(value)),
                         Ok(Operation::Delete { key, .. }) => self.update(key, None),
                         _ => {}

@@ -336,7 +336,7 @@ impl BlockRelay {
             self.executed.insert(connected.block.hash());
             self.shelf.insert(connected.block.clone(), around.rng.random());
         }
-        let [only] = &change.connected[..] else { return };
+        let (false, [only]) = (self.mates.is_empty(), &change.connected[..]) else { return };
         let (hash, header) = (only.block.hash(), *only.block.header());
         let told = self.mates.values().any(|mate| mate.told.contains(&hash));
         if told || around.sync.is_known(&hash) || around.sync.is_far_behind() {
