@@ -12,7 +12,7 @@ mod redis;
 mod requests;
 mod status;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -81,7 +81,9 @@ pub type SignedBytes = Vec<Vec<u8>>;
 
 /// What the admin port is joined to.
 pub struct Joints {
-    /// From other threads.
+    /// From the readers.
+    pub answers: Receiver<Event>,
+    /// From the other threads.
     pub events: Receiver<Event>,
     /// To the ledger.
     pub ledger: Sender<ledger::Input>,
@@ -122,6 +124,8 @@ pub struct Admin {
     options: AdminOptions,
     joints: Joints,
     clients: BTreeMap<ClientId, Client>,
+    /// Clients that have asked to be told what happens. Some may have taken it back.
+    listening: BTreeSet<ClientId>,
     /// Who waits for which answer of another thread.
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
@@ -129,6 +133,9 @@ pub struct Admin {
     status: Status,
     bans: BanList,
     redis: Redis,
+    /// Whether it was the readers' turn to be heard. They and the others take turns: answers do
+    /// not wait for all that a block brings, and not the other way round.
+    hears_answers: bool,
     outbox: VecDeque<ServiceOutput>,
     now: Millis,
 }
@@ -180,9 +187,11 @@ impl Admin {
             options,
             joints,
             clients: BTreeMap::new(),
+            listening: BTreeSet::new(),
             asked: BTreeMap::new(),
             next_request: 0,
             lives: Lives::default(),
+            hears_answers: false,
             outbox: VecDeque::new(),
             now: Millis(0),
         }
@@ -258,7 +267,9 @@ impl Admin {
         let was_busy = std::mem::take(&mut client.busy);
         client.active_at = self.now;
         // A client has one open request, and this is its reply: nothing else may answer it.
-        self.asked.retain(|_, asked| asked.client() != id);
+        if let Some(question) = client.question.take() {
+            self.asked.remove(&question);
+        }
         self.lives.forget(id);
         match client.redis {
             Some(_) => self.reply_json(id, answer),
@@ -311,6 +322,7 @@ impl Service for Admin {
         if let Some(session) = self.clients.remove(&id).and_then(|client| client.redis) {
             self.forget_redis(&session);
         }
+        self.listening.remove(&id);
         self.lives.forget(id);
     }
 
@@ -326,8 +338,13 @@ impl Service for Admin {
     fn woken(&mut self, now: Millis) {
         self.now = now;
         self.status.start(now);
+        let Joints { answers, events, .. } = &self.joints;
+        let are_next = events.is_empty() || !self.hears_answers;
+        self.hears_answers = are_next && !answers.is_empty();
         for _ in 0..EVENTS_A_TURN {
-            let Ok(event) = self.joints.events.try_recv() else { break };
+            let Joints { answers, events, .. } = &self.joints;
+            let queue = if self.hears_answers { answers } else { events };
+            let Ok(event) = queue.try_recv() else { break };
             self.event(event);
         }
         for (client, answer) in self.lives.overdue(now) {
@@ -352,7 +369,7 @@ impl Service for Admin {
     }
 
     fn wake_at(&self) -> Option<Millis> {
-        if !self.joints.events.is_empty() {
+        if !(self.joints.answers.is_empty() && self.joints.events.is_empty()) {
             return Some(self.now);
         }
         let idle = self.clients.values().filter_map(Client::idle_at).min().map(|at| at + IDLE_MS);

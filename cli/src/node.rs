@@ -66,7 +66,7 @@ const WORK_QUEUE: usize = 256;
 /// Inputs of the ledger. When full, verify waits and clients get `-BUSY`.
 const LEDGER_QUEUE: usize = 1024;
 
-/// Questions of clients to the readers. When full, clients get `-BUSY`.
+/// Questions of clients to the readers. When full, clients get `-BUSY`. Also what they answer.
 const READ_QUEUE: usize = 1024;
 
 /// Questions of peers to their reader. When full, peers are not read.
@@ -192,6 +192,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let (solutions, solutions_out) = bounded(SOLUTION_QUEUE);
     let (to_protocol, from_stages) = bounded(REACTOR_QUEUE);
     let (to_admin, events) = bounded(REACTOR_QUEUE);
+    let (answers, answered) = bounded(READ_QUEUE);
     let (to_stratum, templates) = bounded(TEMPLATE_QUEUE);
     let (blocks, blocks_out) = bounded(BLOCK_QUEUE);
     let (complete, complete_out) = bounded(1);
@@ -203,7 +204,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let peers_address =
         reactor.peers_address().map_err(|source| listen_error("peers", config.listen, source))?;
     let to_stratum = config.stratum.map(|_| to_stratum);
-    let outward = Outward { to_protocol, to_admin, to_stratum, waker: reactor.waker() };
+    let outward = Outward { to_protocol, to_admin, answers, to_stratum, waker: reactor.waker() };
     let bans = peers::bans(&folder);
     let protocol = peers::protocol(config, &folder, &identity, peers_address, &bans)?;
     let verifier = Verifier::new(network.clone(), machine, *folder::random()?);
@@ -220,7 +221,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         search: search.clone(),
         workers: workers.clone(),
     };
-    let (pipeline, admin_joints) = joints::join(links, from_stages, events, &folder);
+    let (pipeline, admin_joints) = joints::join(links, from_stages, [answered, events], &folder);
     let admin = Admin::new(admin_options(config, &folder, start, bans)?, admin_joints);
     let admin_address = reactor
         .add_service(config.admin, ServiceLimits::default(), Box::new(admin))
@@ -390,9 +391,6 @@ fn announce(
 fn listen_error(what: &'static str, address: SocketAddr, source: std::io::Error) -> NodeError {
     NodeError::Listen { what, address, source }
 }
-
-/// How long the ledger stage sleeps at most: also how soon a dead miner is noticed.
-const LEDGER_NAP: Duration = Duration::from_secs(1);
 
 /// A moment as the ledger counts it.
 fn time_from(unix: Duration) -> Time {

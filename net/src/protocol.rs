@@ -175,7 +175,7 @@ impl Protocol {
             Input::BadPayload { peer, what } => self.drop_peer(peer, Reason::Chain(what)),
             Input::AddPeer(address) => self.dialler.add_fixed(address),
             Input::Bans(list) => self.ban(&list),
-            Input::Tick => {}
+            Input::Tick => self.relay.take_out_some(),
         }
         self.tick();
     }

@@ -1,9 +1,12 @@
 //! The one event loop: sockets, clock, and who is called when.
 //!
-//! One thread runs [`Reactor::run`]. Every round it takes what the pipeline has for the protocol,
-//! lets time pass, gives the services and then the peers their turns, writes, and sleeps until
-//! something happens. It never blocks: when the pipeline is full, it keeps the rest, reads
-//! nothing more from peers, and tries again soon, while the services stay as quick as ever.
+//! One thread runs [`Reactor::run`]. Every round it gives the services their turns, takes what the
+//! pipeline has for the protocol, lets time pass, gives the peers their turns, writes, and sleeps
+//! until something happens. Clients come first, right after the sleep: most of what they ask is
+//! answered at once, and the rest of a round can take milliseconds.
+//!
+//! It never blocks: when the pipeline is full, it keeps the rest, reads nothing more from peers,
+//! and tries again soon, while the services stay as quick as ever.
 
 mod clients;
 mod connection;
@@ -246,13 +249,13 @@ impl<P: Pipeline> Driver<P> {
     /// Gives everybody a turn; returns whether there is more to do at once.
     fn round(&mut self) -> bool {
         let now = self.reactor.clock.now();
-        let mut busy = self.take_inputs(now);
+        self.accept(now);
+        let mut busy = self.give_services_turns();
+        busy |= self.take_inputs(now);
         self.reactor.peers.expire(now);
         if self.protocol_wake_at().is_some_and(|at| now >= at) {
             self.tell(now, Input::Tick);
         }
-        self.accept(now);
-        busy |= self.give_services_turns();
         self.pass_notices(now);
         busy |= self.read_peers(now);
         self.reactor.peers.flush_all(now);

@@ -171,12 +171,13 @@ impl Admin {
     }
 
     fn tell_watchers(&mut self, mut events: impl FnMut(&mut Client) -> Vec<Value>) {
-        for (id, client) in &mut self.clients {
-            if client.watches() {
-                for event in events(client) {
-                    let bytes = reply::event(&event);
-                    self.outbox.push_back(ServiceOutput::Send { client: *id, bytes });
-                }
+        for id in &self.listening {
+            let Some(client) = self.clients.get_mut(id).filter(|client| client.watches()) else {
+                continue;
+            };
+            for event in events(client) {
+                let bytes = reply::event(&event);
+                self.outbox.push_back(ServiceOutput::Send { client: *id, bytes });
             }
         }
     }

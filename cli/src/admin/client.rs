@@ -1,7 +1,7 @@
 //! One client of the admin port: its unread bytes, its rights and what it watches.
 
 use chain::Hash;
-use chain::ledger::{ConnectedBlock, TipChange};
+use chain::ledger::{ConnectedBlock, RequestId, TipChange};
 use chain::mempool::DropReason;
 use chain::params::Network;
 use chain::tx::Transaction;
@@ -25,7 +25,7 @@ const MAX_FOLLOWED: usize = 10_000;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// Bytes of answers that wait to be written at which a client's next line waits too.
-pub(super) const UNSENT_BYTES: usize = 1024 * 1024;
+pub(super) const UNSENT_BYTES: usize = 256 * 1024;
 
 /// Longest line: the largest transaction in hex, and some words around it.
 pub(super) fn max_line(network: &Network) -> usize {
@@ -42,6 +42,8 @@ pub(super) struct Client {
     pub(super) redis: Option<Box<Session>>,
     /// Whether an answer is still to come: the next line waits for it.
     pub(super) busy: bool,
+    /// What another thread was asked last for it.
+    pub(super) question: Option<RequestId>,
     /// Whether it sends no more.
     pub(super) ended: bool,
     /// Whether its last line came without an end.
@@ -87,6 +89,7 @@ impl Client {
             address,
             redis: None,
             busy: false,
+            question: None,
             ended: false,
             cut_off: false,
             active_at: now,
@@ -161,7 +164,7 @@ impl Client {
             self.discard(); // an idle client holds no memory
             return Ok(None);
         }
-        let end = rest[self.searched..].iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', &rest[self.searched..]);
         let length = end.map_or(rest.len(), |end| self.searched + end);
         if length > self.max_line {
             let what = format!("a line has at most {} bytes", self.max_line);
@@ -268,7 +271,7 @@ impl Client {
             let decoded = Outcome::decode(outcome);
             let applied = matches!(decoded, Ok(Outcome::Applied(_)));
             for (position, operation) in transaction.operations.iter().enumerate() {
-                let Ok(operation) = Operation::decode(operation) else { continue };
+                let Ok(operation) = Operation::decode_again(operation) else { continue };
                 let Some(key) = operation.key().filter(|key| self.is_watched(key)) else {
                     continue;
                 };
@@ -335,7 +338,7 @@ impl Client {
         let mut keys: Vec<Vec<u8>> = transaction
             .operations
             .iter()
-            .filter_map(|bytes| Operation::decode(bytes).ok()?.key())
+            .filter_map(|bytes| Operation::decode_again(bytes).ok()?.key())
             .filter(|key| self.is_watched(key))
             .map(<[u8]>::to_vec)
             .collect();

@@ -60,6 +60,8 @@ impl Life {
 #[derive(Default)]
 pub(super) struct Lives {
     transactions: BTreeMap<Hash, Life>,
+    /// Which of them a client waits for: one at most.
+    clients: BTreeMap<ClientId, Hash>,
     heights: Vec<(u32, Waiter)>,
     tip: u32,
 }
@@ -69,6 +71,7 @@ type Settled = (ClientId, Result<Value, Failure>);
 impl Lives {
     /// Adds a waiter.
     pub(super) fn wait(&mut self, txid: Hash, waiter: Waiter) {
+        self.clients.insert(waiter.client, txid);
         let new = || Life { state: State::Unknown, waiters: Vec::new() };
         self.transactions.entry(txid).or_insert_with(new).waiters.push(waiter);
     }
@@ -192,10 +195,14 @@ impl Lives {
 
     /// Forgets a client's waits.
     pub(super) fn forget(&mut self, client: ClientId) {
-        self.transactions.retain(|_, life| {
+        if let Some(txid) = self.clients.remove(&client)
+            && let Some(life) = self.transactions.get_mut(&txid)
+        {
             life.waiters.retain(|waiter| waiter.client != client);
-            !life.waiters.is_empty()
-        });
+            if life.waiters.is_empty() {
+                self.transactions.remove(&txid);
+            }
+        }
         self.heights.retain(|(_, waiter)| waiter.client != client);
     }
 

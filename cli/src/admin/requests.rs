@@ -64,6 +64,7 @@ impl Admin {
         match request {
             Request::Watch { prefix, confirmations } => {
                 let watches = client.watch(prefix, confirmations)?;
+                self.listening.insert(id);
                 Ok(json!({ "watching": watches }))
             }
             Request::Unwatch => {
@@ -148,7 +149,9 @@ impl Admin {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.asked.insert(request, asked);
-        self.clients.get_mut(&asked.client()).expect("it sent the line").busy = true;
+        let client = self.clients.get_mut(&asked.client()).expect("it sent the line");
+        client.busy = true;
+        client.question = Some(request);
         request
     }
 

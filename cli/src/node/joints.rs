@@ -23,6 +23,8 @@ use crate::stratum::Workers;
 pub(super) struct Outward {
     pub(super) to_protocol: Sender<net::Input>,
     pub(super) to_admin: Sender<Event>,
+    /// To the admin port as well: what readers have found.
+    pub(super) answers: Sender<Event>,
     /// There when the node has a Stratum port.
     pub(super) to_stratum: Option<Sender<Option<Arc<Template>>>>,
     pub(super) waker: ReactorWaker,
@@ -38,6 +40,12 @@ impl Outward {
     /// Tells the admin port.
     pub(super) fn admin(&self, event: Event) {
         self.put(&self.to_admin, event);
+        self.waker.wake();
+    }
+
+    /// Tells the admin port what it has asked a reader for.
+    pub(super) fn answer(&self, event: Event) {
+        self.put(&self.answers, event);
         self.waker.wake();
     }
 
@@ -106,7 +114,7 @@ pub(super) struct NodePipeline {
 pub(super) fn join(
     links: Links,
     from_stages: Receiver<net::Input>,
-    events: Receiver<Event>,
+    [answers, events]: [Receiver<Event>; 2],
     folder: &Folder,
 ) -> (NodePipeline, Joints) {
     let Links { work, inputs, reads, peer_reads, outward, stop, search, workers } = links;
@@ -121,6 +129,7 @@ pub(super) fn join(
         stop: stop.clone(),
     };
     let joints = Joints {
+        answers,
         events,
         ledger: inputs,
         submit: Box::new(move |request, transactions| {
@@ -211,6 +220,7 @@ mod tests {
         let waker = Reactor::bind(config).unwrap().waker();
         let (to_protocol, from_stages) = bounded(1);
         let (to_admin, events) = bounded(1);
+        let (answers, answered) = bounded(1);
         let (work, _work_out) = bounded(1);
         let (reads, _reads_out) = bounded(1);
         let (peer_reads, peer_reads_out) = bounded(1);
@@ -219,12 +229,18 @@ mod tests {
             inputs: bounded(1).0,
             reads,
             peer_reads,
-            outward: Outward { to_protocol, to_admin, to_stratum: None, waker: waker.clone() },
+            outward: Outward {
+                to_protocol,
+                to_admin,
+                answers,
+                to_stratum: None,
+                waker: waker.clone(),
+            },
             stop: Crew::new(waker).stop_handle(),
             search: None,
             workers: None,
         };
-        let (mut pipeline, joints) = join(links, from_stages, events, &folder);
+        let (mut pipeline, joints) = join(links, from_stages, [answered, events], &folder);
         let ask = || {
             let read = Read::Block(BlockName::Height(0));
             (joints.reads)(ReadJob { request: RequestId(1), read })

@@ -16,7 +16,7 @@ use net::{Served, Work};
 
 use super::crew::{self, StopHandle};
 use super::joints::Outward;
-use super::{LEDGER_NAP, NodeError, time_from};
+use super::{NodeError, time_from};
 use crate::admin::{Event, ReadJob};
 use crate::pace::Pace;
 use crate::reads::{self, Answered};
@@ -28,6 +28,9 @@ const COMMIT_MS: u64 = 10;
 /// The same while thousands of blocks are missing, in milliseconds: rows that change with every
 /// block are then written once for thousands of them.
 const CATCHING_UP_COMMIT_MS: u64 = 250;
+
+/// How long the ledger stage sleeps at most: also how soon a dead miner is noticed.
+const LEDGER_NAP: Duration = Duration::from_secs(1);
 
 /// Between two lines of the log about catching up, in milliseconds.
 const PROGRESS_MS: u64 = 5_000;
@@ -258,7 +261,7 @@ impl ReaderStage {
                     if let Some(hash) = unreadable {
                         self.unreadable(hash);
                     }
-                    out.admin(Event::Read { request, tip, answer });
+                    out.answer(Event::Read { request, tip, answer });
                 }
                 ReadTask::Headers { to, locator } => {
                     let headers = self

@@ -188,6 +188,11 @@ impl Relay {
         }
     }
 
+    /// Takes out a step's worth of the transactions that blocks have.
+    pub(crate) fn take_out_some(&mut self) {
+        self.take_out(TAKEN_A_STEP);
+    }
+
     /// Takes out so many of the transactions that blocks have. Until then they are still offered
     /// to peers, which does no harm.
     fn take_out(&mut self, count: usize) {
@@ -242,7 +247,6 @@ impl Relay {
     /// Sends the announcements and requests that are due. While blocks are missing nothing is
     /// requested.
     pub(crate) fn tick(&mut self, now: Millis, may_fetch: bool, timing: &Timing, out: &mut Outbox) {
-        self.take_out(TAKEN_A_STEP);
         self.inbound_at.take_if(|at| now >= *at);
         if self.alarm.is_due(now) {
             for (peer, listener) in &mut self.listeners {

@@ -15,7 +15,7 @@ use crate::protocol::Millis;
 const READ_BYTES: usize = 16 * 1024;
 /// Clients with more to read than that which are read on in one turn: what fits into one read does
 /// not wait for long lines of others.
-const LONG_READS_A_TURN: usize = 4;
+const LONG_READS_A_TURN: usize = 1;
 /// Connections let in in one round; the others wait at the door.
 const ACCEPTS_A_ROUND: usize = 64;
 /// A client that was sent all it gets has so long to read it and hang up.
@@ -151,10 +151,9 @@ impl ServicePort {
         }
     }
 
-    /// Gives every ready client a turn, and the service everything it should know.
+    /// Gives every ready client a turn, and then the service everything it should know, which may
+    /// take longer.
     pub(crate) fn turn(&mut self, now: Millis) {
-        self.service.woken(now);
-        self.obey(now);
         let mut turns: Vec<Token> = std::mem::take(&mut self.ready).into_iter().collect();
         turns.extend(self.long.drain(..self.long.len().min(LONG_READS_A_TURN)));
         for token in turns {
@@ -164,6 +163,9 @@ impl ServicePort {
             }
             self.obey(now);
         }
+        self.flush_all(now);
+        self.service.woken(now);
+        self.obey(now);
         self.flush_all(now);
         self.expire(now);
     }

@@ -241,6 +241,26 @@ fn replies_that_wait_for_a_reader_are_bounded() {
     }
 }
 
+/// A block brings thousands of them, and what a reader had found came after all of it.
+#[test]
+fn an_answer_does_not_wait_for_all_news() {
+    let mut parts = Parts::new();
+    let id = parts.connect();
+    let all = parts.much_happens(2000);
+    for number in 0..10 {
+        parts.send(id, &requests(&[&format!("GET key{number}")]));
+        let jobs = parts.questions();
+        let event = parts.read(&jobs[0]);
+        parts.port_is_told(event);
+        if parts.said(id).is_empty() {
+            parts.port_hears(); // it was the turn of the news
+            assert_eq!(parts.said(id), "$-1\r\n");
+        }
+    }
+    let left = parts.much_happens(0);
+    assert!((1..all).contains(&left), "{left} of {all}: both have their turns");
+}
+
 /// Their values were read, and were too long for an answer that has none.
 #[test]
 fn values_that_nobody_asks_for_are_not_read() {

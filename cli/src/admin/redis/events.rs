@@ -145,9 +145,8 @@ impl Admin {
         for (id, reply) in settled {
             self.end_wait(id, &reply);
         }
-        let ids: Vec<ClientId> = self.clients.keys().copied().collect();
-        let ids = ids.into_iter().filter(|id| self.clients[id].redis.is_some());
-        for id in ids.collect::<Vec<_>>() {
+        let sessions = self.clients.iter().filter(|(_, client)| client.redis.is_some());
+        for id in sessions.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.mine_for(id, tip);
         }
     }
@@ -254,14 +253,15 @@ impl Admin {
     }
 
     fn has_subscribers(&self) -> bool {
-        let mut sessions = self.clients.values().filter_map(|client| client.redis.as_ref());
-        sessions.any(|session| session.is_subscribed())
+        let session = |id| self.clients.get(id)?.redis.as_ref();
+        self.listening.iter().filter_map(session).any(|session| session.is_subscribed())
     }
 
     /// Tells those who have asked for it what happened.
     fn publish(&mut self, events: &[KeyEvent]) {
         let (mut told, mut late) = (Vec::new(), Vec::new());
-        for (id, client) in &mut self.clients {
+        for id in &self.listening {
+            let Some(client) = self.clients.get_mut(id) else { continue };
             let Some(session) = &mut client.redis else { continue };
             if !session.is_subscribed() || session.closing {
                 continue;
@@ -291,6 +291,7 @@ impl Admin {
             let what = format_args!("a channel has at most {MAX_PATTERN_BYTES} bytes");
             return Err(Reply::error(what));
         }
+        self.listening.insert(id);
         let session = self.session(id);
         let kind = name.to_ascii_lowercase();
         let confirm = |session: &mut Session, channel: Reply| {
@@ -357,7 +358,7 @@ fn events_of(change: &TipChange) -> Vec<KeyEvent> {
         for (transaction, outcome) in transactions.iter().zip(&connected.outcomes) {
             let applied = is_applied(outcome);
             for bytes in &transaction.operations {
-                let Ok(operation) = Operation::decode(bytes) else { continue };
+                let Ok(operation) = Operation::decode_again(bytes) else { continue };
                 let name = match operation {
                     _ if !applied => "failed",
                     Operation::Put { .. } => "set",

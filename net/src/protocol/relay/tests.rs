@@ -216,6 +216,7 @@ fn a_transaction_in_a_block_is_neither_served_nor_fetched() {
     let list = transactions(1);
     bench.ledger(pooled(&list[0], None));
     bench.ledger(connected(&blocks(1, &list)));
+    bench.input(Input::Tick);
     assert_eq!(to(peers[0], &bench.say(peers[0], get(&list))), []);
     assert_eq!(to(peers[0], &bench.say(peers[0], announce(&list))), []);
 }
