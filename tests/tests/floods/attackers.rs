@@ -39,7 +39,10 @@ pub(super) struct Siege<'a> {
     pub(super) half_open: AtomicUsize,
     pub(super) garbage: AtomicUsize,
     pub(super) flooded: AtomicUsize,
+    /// Transactions that no pool takes, of all connections ...
     pub(super) delivered: AtomicUsize,
+    /// ... and of the one with the most.
+    pub(super) delivered_by_one: AtomicUsize,
     pub(super) slow: AtomicUsize,
     pub(super) clients: AtomicUsize,
 }
@@ -56,6 +59,7 @@ impl<'a> Siege<'a> {
             garbage: zero(),
             flooded: zero(),
             delivered: zero(),
+            delivered_by_one: zero(),
             slow: zero(),
             clients: zero(),
         }
@@ -127,18 +131,22 @@ impl<'a> Siege<'a> {
         while self.goes_on() {
             seed = seed.wrapping_add(1);
             let Some(mut peer) = Peer::open(self.peers, seed) else { continue };
+            let delivered = AtomicUsize::new(0);
             for message in messages.iter().cycle() {
-                let sent = peer.say(message) && peer.answer(refused, &self.delivered);
+                let sent = peer.say(message) && peer.answer(refused, &delivered);
                 self.flooded.fetch_add(usize::from(sent), Ordering::Relaxed);
                 if !sent || !self.goes_on() {
                     break;
                 }
                 // What is not taken waits: a peer that is not read cannot say more.
                 while self.goes_on() && peer.flush() && peer.session.output().len() > 1 << 20 {
-                    peer.answer(refused, &self.delivered);
+                    peer.answer(refused, &delivered);
                     thread::park_timeout(Duration::from_millis(1));
                 }
             }
+            let delivered = delivered.into_inner();
+            self.delivered.fetch_add(delivered, Ordering::Relaxed);
+            self.delivered_by_one.fetch_max(delivered, Ordering::Relaxed);
         }
     }
 

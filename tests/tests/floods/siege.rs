@@ -81,11 +81,12 @@ fn honest_nodes_are_in_touch_while_all_attack_the_one_between_them() {
     );
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "half-open {}, garbage {} MB, messages {}, refused {}, slow readers {}, clients {}",
+        "half-open {}, garbage {} MB, messages {}, refused {}, {} by one, slow readers {}, clients {}",
         count(&siege.half_open),
         count(&siege.garbage) / 1_000_000,
         count(&siege.flooded),
         count(&siege.delivered),
+        count(&siege.delivered_by_one),
         count(&siege.slow),
         count(&siege.clients),
     );
@@ -94,5 +95,7 @@ fn honest_nodes_are_in_touch_while_all_attack_the_one_between_them() {
     }
     assert!(most_bytes < MAX_MEMORY, "{most_bytes} bytes of memory");
     assert!(count(&siege.garbage) > 1_000_000 && count(&siege.flooded) > 1000, "no attack");
-    assert!((200..2000).contains(&count(&siege.delivered)), "the refused are asked for slowly");
+    // Who is evicted for somebody else comes again, with nothing refused yet.
+    let by_one = count(&siege.delivered_by_one);
+    assert!(count(&siege.delivered) >= 200 && by_one < 2000, "the refused are asked for slowly");
 }
