@@ -41,6 +41,10 @@ const IDLE_MS: u64 = 10 * 60 * 1000;
 /// What other threads said that is heard in one turn: clients have theirs in between.
 const EVENTS_A_TURN: usize = 128;
 
+/// Waits that end in one turn. A block can end those of all clients, and to send each an answer
+/// takes longer than to serve a read.
+const ENDS_A_TURN: usize = 8;
+
 /// What other threads tell the admin port.
 #[derive(Debug)]
 pub enum Event {
@@ -130,6 +134,8 @@ pub struct Admin {
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
     lives: Lives,
+    /// Waits that have come to an end, and how.
+    settled: VecDeque<(ClientId, Result<Value, Failure>)>,
     status: Status,
     bans: BanList,
     redis: Redis,
@@ -191,6 +197,7 @@ impl Admin {
             asked: BTreeMap::new(),
             next_request: 0,
             lives: Lives::default(),
+            settled: VecDeque::new(),
             hears_answers: false,
             outbox: VecDeque::new(),
             now: Millis(0),
@@ -347,6 +354,10 @@ impl Service for Admin {
             let Ok(event) = queue.try_recv() else { break };
             self.event(event);
         }
+        for _ in 0..ENDS_A_TURN {
+            let Some((client, answer)) = self.settled.pop_front() else { break };
+            self.finish(client, &answer);
+        }
         for (client, answer) in self.lives.overdue(now) {
             self.finish(client, &Err(answer));
         }
@@ -369,7 +380,8 @@ impl Service for Admin {
     }
 
     fn wake_at(&self) -> Option<Millis> {
-        if !(self.joints.answers.is_empty() && self.joints.events.is_empty()) {
+        let Joints { answers, events, .. } = &self.joints;
+        if !(answers.is_empty() && events.is_empty() && self.settled.is_empty()) {
             return Some(self.now);
         }
         let idle = self.clients.values().filter_map(Client::idle_at).min().map(|at| at + IDLE_MS);

@@ -285,7 +285,7 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         crew.spawn(name, Share::Full, move || reader.run(&out))?;
     }
     crew.spawn("ledger", Share::Less, move || ledger_stage.run(&outward))?;
-    crew.spawn("index", Share::Less, move || {
+    crew.spawn("index", Share::Little, move || {
         index_writer.run();
         Ok(())
     })?;

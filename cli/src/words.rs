@@ -62,12 +62,12 @@ pub fn split(line: &str) -> Result<Vec<String>, WordError> {
     }
 }
 
-/// Bytes before the first that is special: 32 at a time while none is, which compilers make vector
-/// instructions of.
+/// Bytes before the first that is special: 32 at a time while none could be, in a form that
+/// compilers make vector instructions of.
 fn plain_bytes(bytes: &[u8]) -> usize {
     let (chunks, _) = bytes.as_chunks::<32>();
-    let has_none =
-        |chunk: &&[u8; 32]| !chunk.iter().fold(false, |any, byte| any | is_special(*byte));
+    let could_be = |byte: u8| (byte <= b' ') | (byte == b'\'') | (byte == b'"') | (byte == b'\\');
+    let has_none = |chunk: &&[u8; 32]| !chunk.iter().fold(false, |any, byte| any | could_be(*byte));
     let plain = 32 * chunks.iter().take_while(has_none).count();
     let rest = &bytes[plain..];
     plain + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
@@ -145,6 +145,15 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(split(line).unwrap(), words, "{line}");
+        }
+        // Whatever stands between pieces of 32 bytes that have nothing special.
+        for gap in [" ", "\t", " ''"] {
+            for length in 25..70 {
+                let word = "\u{1}\u{7f}xyz".repeat(length)[..length].to_string();
+                let split = split(&[word.as_str(), &word].join(gap)).unwrap();
+                assert_eq!(split.first(), Some(&word));
+                assert_eq!(split.last(), Some(&word));
+            }
         }
         assert_eq!(split("a 'b"), Err(WordError::OpenQuote('\'')));
         assert_eq!(split("a \"b\\"), Err(WordError::OpenQuote('"')));

@@ -189,7 +189,7 @@ impl Protocol {
         output
     }
 
-    /// When to call [`Protocol::handle`] with [`Input::Tick`] if nothing happens before.
+    /// When to call [`Protocol::handle`] with [`Input::Tick`] at the latest.
     pub fn wake_at(&self) -> Option<Millis> {
         let times = [
             self.dialler.wake_at(),

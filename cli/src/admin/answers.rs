@@ -163,10 +163,13 @@ impl Admin {
         }
     }
 
-    /// Answers the waits that have come to an end.
+    /// Takes note of the waits that have come to an end. They are answered a few a turn, and by
+    /// nothing else.
     fn settle(&mut self) {
-        for (client, answer) in self.lives.settled() {
-            self.finish(client, &answer);
+        for (id, answer) in self.lives.settled() {
+            let question = self.clients.get_mut(&id).and_then(|client| client.question.take());
+            question.map(|question| self.asked.remove(&question));
+            self.settled.push_back((id, answer));
         }
     }
 

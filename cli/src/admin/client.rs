@@ -42,7 +42,8 @@ pub(super) struct Client {
     pub(super) redis: Option<Box<Session>>,
     /// Whether an answer is still to come: the next line waits for it.
     pub(super) busy: bool,
-    /// What another thread was asked last for it.
+    /// What another thread was asked for its open request; not set by the data commands of the
+    /// Redis protocol, which has many at a time.
     pub(super) question: Option<RequestId>,
     /// Whether it sends no more.
     pub(super) ended: bool,

@@ -268,6 +268,7 @@ impl Admin {
             Ok(()) => Ok(None),
             Err(failure) => {
                 self.clients.get_mut(&id).expect("it is being served").busy = false;
+                self.lives.forget(id);
                 Err(Reply::from(&failure))
             }
         }

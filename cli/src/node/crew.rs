@@ -50,6 +50,8 @@ pub(super) enum Share {
     Full,
     /// Less. What it works on may come a little later, and must not keep answers waiting.
     Less,
+    /// Even less. What it is late with makes its next piece of work larger, not more.
+    Little,
     /// What the others leave: miners would take all there is.
     Rest,
 }
@@ -61,7 +63,8 @@ impl Share {
         match self {
             Share::Full => 0,
             Share::Less => 5,
-            Share::Rest => 10,
+            Share::Little => 10,
+            Share::Rest => 15,
         }
     }
 

@@ -4,9 +4,10 @@
 //! applied before anybody is told of it: nobody who knows of a block is shown a value from before
 //! it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use chain::ledger::TipChange;
+use chain::Hash;
+use chain::ledger::{ConnectedBlock, TipChange};
 use chain::store::ChainPoint;
 use kv::Operation;
 
@@ -19,7 +20,8 @@ pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
 const ENTRY_BYTES: usize = 96;
 
 /// Tips before the present one that are remembered: as many as the queue to the port holds, which
-/// can all come while a reader reads.
+/// can all come while a reader reads. For so many changes a tip that readers have seen is waited
+/// for, in case it is never told.
 const TIPS_BEFORE: usize = 4096;
 
 /// Values by key: `None` = the key has no live value.
@@ -34,23 +36,25 @@ pub struct Latest {
     young_bytes: usize,
     bound: usize,
     tip: ChainPoint,
-    /// The tips before, oldest first. Heights do not tell which of two tips is newer: the chain
-    /// with the most work may have fewer blocks.
+    /// The tips before, oldest first, with those between them that nobody was told of but readers
+    /// can have seen. Heights do not tell which of two tips is newer: the chain with the most work
+    /// may have fewer blocks.
     before: VecDeque<ChainPoint>,
-    /// Whether a reader has seen a tip that the port was not told of yet.
-    behind: bool,
+    /// Tips that readers have seen and the port was not told of yet, and for how many changes they
+    /// are waited for.
+    unheard: BTreeMap<Hash, usize>,
 }
 
 impl Latest {
     /// No values, as of this tip.
     pub fn new(tip: ChainPoint, bound: usize) -> Latest {
-        let (young, old, before) = Default::default();
-        Latest { young, old, young_bytes: 0, bound, tip, before, behind: false }
+        let (young, old, before, unheard) = Default::default();
+        Latest { young, old, young_bytes: 0, bound, tip, before, unheard }
     }
 
     /// The latest value of a key, if it is known here: `Some(None)` = it has no live value.
     pub fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
-        if self.behind {
+        if !self.unheard.is_empty() {
             return None;
         }
         if !self.young.contains_key(key) {
@@ -64,7 +68,7 @@ impl Latest {
     /// the answer: what it has seen there, it must not be shown older.
     pub fn read_at(&mut self, tip: ChainPoint) {
         if tip != self.tip && !self.is_before(tip) {
-            self.behind = true;
+            self.unheard.insert(tip.hash, TIPS_BEFORE);
         }
     }
 
@@ -75,7 +79,7 @@ impl Latest {
 
     /// Whether a reader's tip is older than the one known here.
     pub fn is_before(&self, tip: ChainPoint) -> bool {
-        tip != self.tip && self.before.contains(&tip)
+        tip != self.tip && self.before.iter().rev().any(|before| *before == tip) // newest first
     }
 
     /// Keeps what a reader has found at a tip, if that is the one known here.
@@ -99,10 +103,17 @@ impl Latest {
     /// Follows the chain.
     pub fn tip_changed(&mut self, change: &TipChange) {
         self.before.push_back(std::mem::replace(&mut self.tip, change.tip));
-        if self.before.len() > TIPS_BEFORE {
-            self.before.pop_front();
+        for ConnectedBlock { block, height, .. } in &change.connected {
+            let point = ChainPoint { height: *height, hash: block.hash() };
+            self.unheard.remove(&point.hash);
+            self.before.extend((point != self.tip).then_some(point));
         }
-        self.behind = false;
+        self.before.drain(..self.before.len().saturating_sub(TIPS_BEFORE));
+        self.unheard.remove(&change.tip.hash);
+        self.unheard.retain(|_, changes| {
+            *changes -= 1;
+            *changes > 0
+        });
         if self.young.is_empty() && self.old.is_empty() {
             return;
         }
@@ -189,10 +200,29 @@ mod tests {
         latest.read_at(tip(4, 4)); // a slow reader changes nothing
         assert!(latest.get(b"key").is_some());
         for newer in [tip(6, 6), tip(5, 9)] {
-            latest.behind = false;
+            latest.unheard.clear();
             latest.read_at(newer);
             assert_eq!(latest.get(b"key"), None);
         }
+    }
+
+    /// The first of two that were told late was taken for the one that had been seen.
+    #[test]
+    fn nothing_is_shown_until_the_tip_that_was_seen_is_known() {
+        let mut latest = Latest::new(tip(5, 5), CACHE_BYTES);
+        latest.keep(tip(5, 5), b"key", Some(b"y"));
+        latest.read_at(tip(7, 7));
+        latest.read_at(tip(6, 6)); // by another reader, before
+        latest.tip_changed(&moved(tip(6, 6)));
+        assert_eq!(latest.get(b"key"), None);
+        latest.tip_changed(&moved(tip(7, 7)));
+        assert!(latest.get(b"key").is_some());
+        latest.read_at(tip(8, 8)); // which is never told
+        for height in 0..TIPS_BEFORE {
+            assert_eq!(latest.get(b"key"), None);
+            latest.tip_changed(&moved(tip(u32::try_from(height).unwrap(), 9)));
+        }
+        assert!(latest.get(b"key").is_some());
     }
 
     #[test]

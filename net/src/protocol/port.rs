@@ -122,7 +122,7 @@ pub enum Input {
     /// These are the operator's bans from now on, all of them, at most
     /// [`MAX_BANS`](super::MAX_BANS).
     Bans(Vec<Ban>),
-    /// Time has passed.
+    /// Time has passed: what was put off is gone on with.
     Tick,
 }
 

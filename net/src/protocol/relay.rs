@@ -29,9 +29,9 @@ const MAX_KNOWN: usize = 5_000;
 /// An announcement waits at most so many times the mean: the delays have a long tail, and news
 /// that passes two nodes should not take a second.
 const MAX_MEANS: f64 = 2.0;
-/// Transactions that leave the pool in one step because a block has them: a millisecond's work.
-/// A block can have many times as many, and whoever shares the thread must not wait for all.
-const TAKEN_A_STEP: usize = 512;
+/// Transactions that leave the pool in one step because a block has them. A block can have many
+/// times as many, and whoever shares the thread must not wait for all.
+const TAKEN_A_STEP: usize = 128;
 /// Changes of the tip that may wait for their steps. For one more the oldest is done at once.
 const MAX_TAKEN: usize = 16;
 /// Ids remembered as not worth fetching: refused by our pool, or in a block.

@@ -258,7 +258,7 @@ impl ServicePort {
         }
     }
 
-    /// Writes what the sockets take. What the service says to that is written in the next turn.
+    /// Writes what the sockets take. What the service says to that is written the next time.
     fn flush_all(&mut self, now: Millis) {
         for token in std::mem::take(&mut self.unsent) {
             match self.flush(token, now) {

@@ -189,6 +189,11 @@ impl Parts {
         self.collect();
     }
 
+    /// Whether the port wants to be woken now.
+    pub(super) fn is_due(&self) -> bool {
+        self.port.wake_at().is_some_and(|at| at <= self.now)
+    }
+
     /// What the port wants to have read.
     pub(super) fn questions(&mut self) -> Vec<ReadJob> {
         self.jobs.try_iter().collect()

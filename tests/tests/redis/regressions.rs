@@ -261,6 +261,27 @@ fn an_answer_does_not_wait_for_all_news() {
     assert!((1..all).contains(&left), "{left} of {all}: both have their turns");
 }
 
+/// More of them than are answered in one turn, and a question that is still open when they end.
+#[test]
+fn all_who_wait_for_a_block_are_answered_once() {
+    let mut parts = Parts::new();
+    let ids: Vec<ClientId> = (0..20).map(|_| parts.connect()).collect();
+    for (number, id) in ids.iter().enumerate() {
+        parts.send(*id, format!("PUT key{number} v WAIT 1\nPING\n").as_bytes());
+    }
+    parts.ledger_works();
+    parts.block();
+    while parts.is_due() {
+        parts.port_hears();
+    }
+    for id in ids {
+        let said = parts.said(id);
+        let lines: Vec<&str> = said.lines().collect();
+        let [answer, pong] = lines[..] else { panic!("{said}") };
+        assert!(answer.starts_with("+OK {\"txid\"") && pong == "+PONG", "{said}");
+    }
+}
+
 /// Their values were read, and were too long for an answer that has none.
 #[test]
 fn values_that_nobody_asks_for_are_not_read() {

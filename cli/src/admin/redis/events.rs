@@ -291,7 +291,7 @@ impl Admin {
             let what = format_args!("a channel has at most {MAX_PATTERN_BYTES} bytes");
             return Err(Reply::error(what));
         }
-        self.listening.insert(id);
+        self.listening.insert(id); // and stays there, whatever it takes back
         let session = self.session(id);
         let kind = name.to_ascii_lowercase();
         let confirm = |session: &mut Session, channel: Reply| {

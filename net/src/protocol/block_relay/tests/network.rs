@@ -120,7 +120,7 @@ impl Net {
             }
         }
         let after = self.nodes[node].protocol.wake_at();
-        if let Some(at) = after.filter(|_| after != before) {
+        if let Some(at) = after.filter(|at| after != before || *at <= self.now) {
             self.later((at - self.now).max(1), node, Input::Tick);
         }
     }
