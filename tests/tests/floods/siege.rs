@@ -81,7 +81,7 @@ fn honest_nodes_are_in_touch_while_all_attack_the_one_between_them() {
     );
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
-        "half-open {}, garbage {} MB, messages {}, refused {}, {} by one, slow readers {}, clients {}",
+        "half-open {}, garbage {} MB, messages {}, refused {}, {} by one, slow {}, clients {}",
         count(&siege.half_open),
         count(&siege.garbage) / 1_000_000,
         count(&siege.flooded),
