@@ -348,12 +348,8 @@ impl Service for Admin {
         let Joints { answers, events, .. } = &self.joints;
         let are_next = events.is_empty() || !self.hears_answers;
         self.hears_answers = are_next && !answers.is_empty();
-        for _ in 0..EVENTS_A_TURN {
-            let Joints { answers, events, .. } = &self.joints;
-            let queue = if self.hears_answers { answers } else { events };
-            let Ok(event) = queue.try_recv() else { break };
-            self.event(event);
-        }
+        let queue = if self.hears_answers { answers.clone() } else { events.clone() };
+        queue.try_iter().take(EVENTS_A_TURN).for_each(|event| self.event(event));
         for _ in 0..ENDS_A_TURN {
             let Some((client, answer)) = self.settled.pop_front() else { break };
             self.finish(client, &answer);

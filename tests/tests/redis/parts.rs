@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chain::Hash;
 use chain::execute::Delta;
 use chain::ledger::{Input, Ledger, LedgerOptions, Mined, Output, PeerId, Time};
 use chain::params::Network;
@@ -187,6 +188,16 @@ impl Parts {
         }
         self.port.woken(self.now);
         self.collect();
+    }
+
+    /// The transactions of blocks that the port has not heard of yet.
+    pub(super) fn mined(&self) -> Vec<Hash> {
+        let changes = self.unheard.iter().filter_map(|output| match output {
+            Output::TipChanged(change) => Some(change),
+            _ => None,
+        });
+        let blocks = changes.flat_map(|change| &change.connected);
+        blocks.flat_map(|block| block.block.transactions()).map(|it| it.txid()).collect()
     }
 
     /// Whether the port wants to be woken now.

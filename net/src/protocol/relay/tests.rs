@@ -222,6 +222,22 @@ fn a_transaction_in_a_block_is_neither_served_nor_fetched() {
 }
 
 #[test]
+fn a_large_block_leaves_the_pool_a_step_a_tick() {
+    let (mut bench, peers) = bench(1);
+    let list = transactions(300);
+    list.iter().for_each(|transaction| {
+        bench.ledger(pooled(transaction, None));
+    });
+    bench.ledger(connected(&blocks(1, &list)));
+    bench.say(peers[0], Message::Ping(1));
+    for left in [300, 172, 44, 0] {
+        assert_eq!(bench.protocol.relay.transactions().count(), left);
+        assert_eq!(bench.protocol.relay.wake_at() == Some(Millis(0)), left > 0);
+        bench.input(Input::Tick);
+    }
+}
+
+#[test]
 fn a_peer_that_asks_without_end_and_does_not_read_is_dropped() {
     let (mut bench, peers) = bench(2);
     for peer in &peers {
