@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use rayon::ThreadPoolBuilder;
 use tests::sim::{Counts, Failure, Faults, Options, Plant, run};
 
-/// Two simulations at a time run a third faster with it than with that of glibc.
+/// As the binary has: docs/decisions/0018-the-binary-has-an-allocator-of-its-own.md.
+#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Simulates systems of nodes with faults, one for each seed, and checks what must hold.
 #[derive(Debug, Parser)]
